@@ -1,0 +1,299 @@
+"""One ADS stream without I/O: requests and snapshots go in, commands come out.
+
+Place in the flow: `server` feeds it what a client sends (`receive`) and the pipeline what the client should have
+(`publish`), and carries out the commands. SotW and delta are two ways to write the same difference. Rules that are not
+in the protocol's text come from measurements of Envoy: it withholds the acknowledgement of a cluster until the cluster
+is warm, asks for endpoints only of clusters it newly knows, and ignores the removal of endpoints.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from xdscp.ads.client import Client
+from xdscp.ads.ordering import Order
+from xdscp.ads.planning import Planning
+from xdscp.ads.responses import Response, Responses
+from xdscp.ads.subscription import WILDCARD, Flight, Had, Subscription
+from xdscp.ads.types import BY_URL, CDS, EDS, LDS, RDS, SDS, VHDS, Rule
+from xdscp.ads.wire import MAX_NAMES, Request
+from xdscp.snapshot import Resource, ResourceType, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write these bytes. `changed` counts the resources that are new to the client; `type` None: one we do not serve."""
+
+    type: ResourceType | None
+    response: Response
+    payload: bytes
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The client acknowledged a response."""
+
+    type: ResourceType | None
+    nonce: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The client rejected a response; `versions` are the resources blamed, name to version."""
+
+    type: ResourceType | None
+    nonce: str
+    message: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """The client asked for a type that we do not serve."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the stream with INVALID_ARGUMENT."""
+
+    message: str
+
+
+Command = Send | Accepted | Rejected | Unsupported | Close
+
+
+class Session:
+    """The state of a stream. `responses` is shared by all sessions of a control plane."""
+
+    __slots__ = ("_order", "_responses", "_target", "client")
+
+    def __init__(self, client: Client, responses: Responses) -> None:
+        self.client = client
+        self._responses = responses
+        self._order = Order(ordered=client.role != "grpc")
+        self._target: Snapshot | None = None
+
+    @property
+    def target(self) -> Snapshot | None:
+        """The snapshot last published; None before."""
+        return self._target
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """What the client subscribed to, in push order; to read."""
+        return [one for one in self._order.subscriptions if one is not None]
+
+    @property
+    def settled(self) -> bool:
+        """Whether the client has acknowledged all of the snapshot that it takes."""
+        target = self._target
+        return target is not None and all(one.settled(target) for one in self.subscriptions)
+
+    @property
+    def holding(self) -> bool:
+        """Whether something waits for the acknowledgement of clusters on their way."""
+        return self._order.holding
+
+    def publish(self, snapshot: Snapshot) -> list[Command]:
+        """The client should have this snapshot from now on."""
+        if snapshot is self._target:
+            return []
+        self._target = snapshot
+        return self._advance()
+
+    def expire(self) -> list[Command]:
+        """Wait no longer for the acknowledgement of clusters on their way; the shell calls it when that took too long."""
+        self._order.patient = False
+        return self._advance()
+
+    def receive(self, request: Request) -> list[Command]:
+        """The client sent a request. `request.url` is not empty."""
+        rule = BY_URL.get(request.url)
+        if rule is None or (rule.incremental_only and not self.client.incremental):
+            return self._refusal(request)
+        commands: list[Command] = []
+        subscription = self._order.of(rule)
+        if subscription is None:
+            subscription = self._order.subscriptions[rule.order] = Subscription(rule)
+            subscription.begin(request, self._responses, self._target, self.client)
+            clusters = self._order.of(CDS)
+            if rule is EDS and clusters is not None and clusters.flight is not None:
+                subscription.force({one.name for one in clusters.flight.fresh})
+        else:
+            flight = subscription.flight
+            if flight is not None and request.nonce == flight.response.nonce:
+                commands.append(self._answered(subscription, flight, request.error))
+            subscription.change(request, self._responses, self.client)
+        if len(subscription.names) > MAX_NAMES:
+            return [*commands, Close(f"more than {MAX_NAMES} names of one type")]
+        return commands + self._advance()
+
+    def _refusal(self, request: Request) -> list[Command]:
+        commands: list[Command] = [Unsupported(request.url)]
+        if self.client.incremental and request.subscribe and not request.nonce:
+            names = tuple(dict.fromkeys(name for name in request.subscribe if name != WILDCARD))
+            if names:
+                response = self._responses.denial(request.url, names)
+                commands.append(Send(response.type, response, response.payload, 0))
+        return commands
+
+    # -- what the client says of a response
+
+    def _answered(self, subscription: Subscription, flight: Flight, error: str | None) -> Command:
+        response = flight.response
+        subscription.flight = None
+        if subscription.rule is CDS:
+            self._order.patient = True
+        if error is None:
+            subscription.acked = response.number
+            if flight.removes:
+                subscription.rejected = None  # what stood in the way may be gone: one more try
+            if not subscription.rejected:
+                subscription.error = ""
+            return Accepted(response.type, response.nonce, response.version)
+        subscription.error = error or "rejected without a message"
+        blamed = _blamed(flight.changed, error)
+        exceptions = dict(subscription.exceptions or {})
+        rejected = dict(subscription.rejected or {})
+        for one in flight.changed:
+            if not subscription.covers(one.name):
+                continue
+            if one.name in exceptions and exceptions[one.name].resource != one:
+                continue
+            exceptions[one.name] = Had(_before(flight, one), certain=False)
+            if one.name in blamed:
+                rejected[one.name] = one.version
+        subscription.exceptions = exceptions or None
+        subscription.rejected = rejected or None
+        return Rejected(response.type, response.nonce, subscription.error, blamed)
+
+    # -- what the client gets
+
+    def _advance(self) -> list[Command]:
+        target = self._target
+        if target is None:
+            return []
+        commands: list[Command] = []
+        for _ in range(3):  # removals wait for what comes later in the order, and may be free when that needs nothing
+            again = False
+            for subscription in self._order.subscriptions:
+                if subscription is None or subscription.flight is not None:
+                    continue
+                if subscription.sent is target and not (
+                    subscription.exceptions or subscription.forced or subscription.answer
+                ):
+                    continue
+                command = self._push(subscription, target)
+                if command is not None:
+                    commands.append(command)
+                again = again or (subscription.exceptions is not None and subscription.rule.separate)
+            if not again:
+                break
+        return commands
+
+    def _push(self, subscription: Subscription, target: Snapshot) -> Send | None:
+        rule = subscription.rule
+        names = None if subscription.wildcard else subscription.names
+        if not (subscription.exceptions or subscription.forced or subscription.rejected) and self._order.warm(
+            subscription, target
+        ):
+            chosen = self._responses.selected(rule, subscription.sent, target, names)
+            if chosen is not None:
+                return self._push_same(subscription, target, chosen)
+        return self._push_own(subscription, target)
+
+    def _push_same(self, subscription: Subscription, target: Snapshot, chosen: tuple[Resource, ...]) -> Send | None:
+        """Send what every client in the same state gets."""
+        if not chosen and not subscription.answer:
+            subscription.sent = target
+            return None
+        rule = subscription.rule
+        carried = chosen
+        if rule.complete and not self.client.incremental:
+            carried = self._responses.complete(rule, target, None if subscription.wildcard else subscription.names)
+        arriving: frozenset[str] = frozenset()
+        if rule is CDS and not subscription.reported:
+            arriving = self._responses.arriving(subscription.sent, target)
+        fresh = () if subscription.reported else chosen
+        return self._sent(subscription, target, (carried, ()), (chosen, fresh, arriving), None)
+
+    def _push_own(self, subscription: Subscription, target: Snapshot) -> Send | None:
+        """Send what this client needs, name by name."""
+        rule = subscription.rule
+        incremental = self.client.incremental
+        plan = Planning(self._order, subscription, target, incremental=incremental).plan(self._responses)
+        kept = plan.kept or None
+        if not (plan.changed or plan.removed or plan.removes or subscription.answer):
+            subscription.sent, subscription.exceptions, subscription.forced = target, kept, None
+            return None
+        carried = tuple(plan.changed)
+        if rule.complete and not incremental:
+            all_ = self._responses.complete(rule, target, None if subscription.wildcard else subscription.names)
+            retained = (had.resource for had in plan.kept.values() if had.resource is not None)
+            carried = (*(one for one in all_ if one.name not in plan.kept), *retained)
+        changes = tuple(plan.changed), tuple(plan.fresh), frozenset(plan.arriving)
+        sent = self._sent(subscription, target, (carried, tuple(plan.removed)), changes, kept)
+        assert subscription.flight is not None
+        subscription.flight.removes = plan.removes
+        return sent
+
+    def _sent(
+        self,
+        subscription: Subscription,
+        target: Snapshot,
+        content: tuple[tuple[Resource, ...], tuple[str, ...]],
+        changes: tuple[tuple[Resource, ...], tuple[Resource, ...], frozenset[str]],
+        kept: dict[str, Had] | None,
+    ) -> Send:
+        """Note a response as sent: its `content` (resources, removed), and its `changes` as `Flight` has them."""
+        rule = subscription.rule
+        changed, fresh, arriving = changes
+        response = self._responses.response(
+            rule, *content, incremental=self.client.incremental, after=subscription.number
+        )
+        subscription.flight = Flight(
+            response, changed, fresh, arriving, False, subscription.sent, subscription.exceptions
+        )
+        subscription.number, subscription.version = response.number, response.version
+        subscription.sent, subscription.exceptions = target, kept
+        subscription.forced, subscription.answer, subscription.reported = None, False, False
+        if subscription.rejected:
+            for one in changed:
+                subscription.rejected.pop(one.name, None)
+        if fresh:
+            self._follow(rule, fresh, target)
+        return Send(rule.type, response, response.payload, len(changed))
+
+    def _follow(self, rule: Rule, fresh: tuple[Resource, ...], target: Snapshot) -> None:
+        """Force what must come again behind these resources: Envoy warms them anew, and does not ask."""
+        if rule is CDS:
+            endpoints = self._order.of(EDS)
+            if endpoints is not None:
+                endpoints.force({one.name for one in fresh})
+        if rule is CDS or rule is LDS:
+            secrets = self._order.of(SDS)
+            if secrets is not None:
+                secrets.force(secrets.names)
+        if rule is RDS:
+            hosts = self._order.of(VHDS)
+            if hosts is not None:
+                for one in fresh:
+                    hosts.force(self._responses.virtual_hosts(target, one.name))
+
+
+def _before(flight: Flight, one: Resource) -> Resource | None:
+    if flight.exceptions is not None and one.name in flight.exceptions:
+        return flight.exceptions[one.name].resource
+    return flight.before.find(one.type, one.name)
+
+
+def _blamed(changed: tuple[Resource, ...], message: str) -> dict[str, str]:
+    """The resources that a client's message names; all, when it names none."""
+    words = {word.rstrip(":.,") for word in re.split(r"[\s'\"`,;()]+", message)}
+    named = {one.name: one.version for one in changed if one.name in words}
+    return named or {one.name: one.version for one in changed}

@@ -1,0 +1,206 @@
+"""The one writer: a batch of changes -> store -> settled graph -> snapshots published to streams.
+
+Place in the flow: `app` feeds it with the source's batches; `ads.server` tells it of streams. Nothing else writes the
+store, so within a flush all see one revision. A batch is flushed as soon as it comes; what comes meanwhile waits in
+the source and is the next batch.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from xdscp.ads.server import Stream
+from xdscp.ads.session import Accepted, Rejected, Send
+from xdscp.assembly import snapshot_of
+from xdscp.derive import Graph
+from xdscp.findings import REFUSED, Findings
+from xdscp.fleet import Fleet
+from xdscp.mesh.environment import ENVIRONMENT, Environment
+from xdscp.metrics import Metrics
+from xdscp.provenance import sources_of
+from xdscp.resources.core import Key, Problem
+from xdscp.resources.kinds import INDEXES
+from xdscp.snapshot import Snapshot, changes
+from xdscp.sources.admission import rows_of
+from xdscp.sources.changes import Batch
+from xdscp.store import Store, Write
+
+log = structlog.get_logger()
+
+GC_THRESHOLD = (50_000, 50, 100)
+"""Rows and derivations live long: the collector should not walk them for every few hundred messages."""
+
+
+@dataclass(slots=True)
+class Wave:
+    """The streams that have yet to acknowledge a change, since when."""
+
+    since: float
+    streams: set[Stream] = field(default_factory=set)
+
+
+class Pipeline:
+    """Store, graph, fleet and findings, and the one path by which they change. The registry of `ads.server`."""
+
+    def __init__(self, environment: Environment, metrics: Metrics, *, verify: bool = False) -> None:
+        self.store = Store(INDEXES)
+        self.graph = Graph(self.store)
+        self.findings = Findings(self.store, self.graph)
+        self.fleet = Fleet(self.graph, self.findings.take)
+        self.origins: dict[tuple[str, Key], str] = {}
+        self._metrics = metrics
+        self._verify = verify
+        self._waves: list[Wave] = []
+        self._refusing: set[tuple[Stream, Any]] = set()
+        self._write([Write("Environment", ENVIRONMENT, environment)])
+
+    # -- what the source says ------------------------------------------------------------------------------------------
+
+    async def take(self, batch: Batch) -> None:
+        """Applies a batch, settles, and publishes what changed."""
+        started = time.monotonic()
+        writes = [Write(*row) for row in rows_of(batch)]
+        for change in batch.changes:
+            if change.manifest is None:
+                self.origins.pop((change.kind, change.key), None)
+            else:
+                self.origins[change.kind, change.key] = change.origin
+        self._count(writes)
+        self._write(writes)
+        if batch.synced and not self.fleet.ready:
+            self._become_ready()
+        due = self._settled(started)
+        await self.fleet.publish(due)
+        if due:
+            log.info("change published", streams=len(due), ms=round((time.monotonic() - started) * 1000, 2))
+        if self._verify:
+            self._compare()
+
+    def _write(self, writes: list[Write]) -> None:
+        self.findings.watch(writes)
+        self.graph.touch(self.store.apply(writes))
+
+    def _settled(self, started: float) -> list[tuple[Stream, Snapshot]]:
+        runs, before = self.graph.runs, time.monotonic()
+        due = self.fleet.settle()
+        self._metrics.settle.observe(time.monotonic() - before)
+        self._metrics.derivations.inc(self.graph.runs - runs)
+        if due:
+            wave = Wave(started, {stream for stream, _ in due})
+            self._waves = [each for each in self._waves if each.streams]
+            self._waves.append(wave)
+        return due
+
+    def _become_ready(self) -> None:
+        self.fleet.ready = True
+        self._metrics.source_synced.set(1)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
+        log.info("source synced", objects=sum(self.store.counts().values()))
+
+    def _count(self, writes: list[Write]) -> None:
+        for write in writes:
+            if write.kind == "Problem":
+                if write.row is not None:
+                    self._metrics.source_events["refused"].inc()
+            else:
+                self._metrics.source_events["delete" if write.row is None else "upsert"].inc()
+
+    # -- what streams say (ads.server.Registry) ------------------------------------------------------------------------
+
+    def join(self, stream: Stream) -> None:
+        """A client named itself."""
+        self._metrics.streams_opened.inc()
+        client = stream.client
+        log.info("stream opened", node=client.id, role=client.role, mode=client.mode, incremental=client.incremental)
+        self.fleet.join(stream)
+
+    def leave(self, stream: Stream) -> None:
+        """A stream ended."""
+        log.info("stream closed", node=stream.client.id)
+        self.fleet.leave(stream)
+        self._refusing = {each for each in self._refusing if each[0] is not stream}
+        self._settle_waves(stream)
+
+    def sent(self, stream: Stream, command: Send) -> None:  # noqa: ARG002  # the registry's signature
+        """A response goes out."""
+        if command.type is not None:
+            self._metrics.pushes[command.type].inc()
+            self._metrics.response_bytes[command.type].inc(len(command.payload))
+
+    def accepted(self, stream: Stream, command: Accepted) -> None:
+        """A client acknowledged a response."""
+        if command.type is None:
+            return
+        self._metrics.acks[command.type].inc()
+        if self._refusing:
+            self._refusing.discard((stream, command.type))
+            if not self._refusing:
+                self.findings.relent()
+        if self._waves:
+            self._settle_waves(stream)
+
+    def rejected(self, stream: Stream, command: Rejected) -> None:
+        """A client refused a response: told with the objects that the resources come from."""
+        if command.type is None:
+            return
+        self._metrics.nacks[command.type].inc()
+        self._refusing.add((stream, command.type))
+        log.warning(
+            "response refused",
+            node=stream.client.id,
+            type=str(command.type),
+            resources=sorted(command.versions),
+            message=command.message,
+            limit=f"{stream.client.id}/{command.type}",
+        )
+        self.findings.refuse(self._blamed(stream, command))
+
+    def unsupported(self, stream: Stream, url: str) -> None:
+        """A client asked for a type that we do not serve."""
+        self._metrics.refuse("unknown_type")
+        log.warning("type not served", node=stream.client.id, url=url, limit=stream.client.id)
+
+    def _blamed(self, stream: Stream, command: Rejected) -> Iterator[Problem]:
+        client = stream.client
+        found = self.fleet.proxy(Key(client.namespace, client.name))
+        if found is None:
+            return
+        identity, proxy = found
+        for resource, sources in sources_of(self.graph, self.store, identity, proxy, client.incremental):
+            if resource.type == command.type and resource.name in command.versions:
+                for source in sources:
+                    kind, namespace, name = source.split("/", 2)
+                    message = f"{client.id} refuses {resource.name}: {command.message}"[:500]
+                    yield Problem(kind, Key(namespace, name), REFUSED, message)
+
+    def _settle_waves(self, stream: Stream) -> None:
+        for wave in self._waves:
+            if stream in wave.streams and (stream.settled or stream not in self.fleet):
+                wave.streams.discard(stream)
+                if not wave.streams:
+                    elapsed = time.monotonic() - wave.since
+                    self._metrics.convergence.observe(elapsed)
+                    log.info("change acknowledged by all", ms=round(elapsed * 1000, 2))
+        self._waves = [wave for wave in self._waves if wave.streams]
+
+    # -- verification --------------------------------------------------------------------------------------------------
+
+    def _compare(self) -> None:
+        """Compares what is served with a full recompute; with a failure, history is served and may differ."""
+        if any(True for _ in self.graph.failures()):
+            return
+        for view, held in self.fleet.snapshots():
+            fresh = Graph(self.store)
+            differing = changes(held, fresh.value(snapshot_of, *view))
+            if differing:
+                self._metrics.verify_failures.inc()
+                names = sorted(name for resources in differing.values() for name in resources)
+                log.error("incremental result differs from the full recompute", resources=names[:20])
