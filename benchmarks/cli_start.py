@@ -15,7 +15,7 @@ RUNS = 11
 
 
 def main() -> int:
-    """Prints the median and the least of `RUNS`; 1 when a median is over the limit."""
+    """Prints the median and the least of `RUNS`; 1 when a least is over the limit: a busy machine adds, never takes."""
     slow = False
     for arguments in (["version"], ["bootstrap", "shop/web-0"], ["serve", "--help"]):
         times = []
@@ -23,7 +23,7 @@ def main() -> int:
             begin = time.perf_counter()
             subprocess.run([sys.executable, "-m", "xdscp", *arguments], check=True, stdout=subprocess.DEVNULL)
             times.append(time.perf_counter() - begin)
-        slow |= median(times) > LIMIT
+        slow |= min(times) > LIMIT
         print(f"xdscp {' '.join(arguments):22} median {median(times):.3f} s, least {min(times):.3f} s, limit {LIMIT} s")
     return int(slow)
 

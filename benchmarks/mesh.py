@@ -50,7 +50,11 @@ def policy(number: int, generation: int) -> object:
         "spec": {
             "targetRefs": [{"group": "", "kind": "Service", "name": key.name}],
             "routes": [
-                {"name": "api", "matches": [{"path": {"type": "PathPrefix", "value": "/api"}}], "timeouts": {"request": f"{generation}ms"}},
+                {
+                    "name": "api",
+                    "matches": [{"path": {"type": "PathPrefix", "value": "/api"}}],
+                    "timeouts": {"request": f"{generation}ms"},
+                },
                 {"name": "rest"},
             ],
         },

@@ -20,7 +20,7 @@ from xdscp.mesh import outbound, traffic
 from xdscp.mesh.destination import Destination
 from xdscp.mesh.environment import environment
 from xdscp.mesh.external import external_destination_of, external_host_of, external_ports_of
-from xdscp.mesh.listening import EgressMode, InboundPort, OutboundPort, TcpListener
+from xdscp.mesh.listening import Downstream, EgressMode, InboundPort, Mode, OutboundPort, TcpListener
 from xdscp.mesh.locality import Vantage, localities_of, vantage_for
 from xdscp.mesh.outbound import Dialect
 from xdscp.mesh.routing import Forward, TcpRoute, VirtualHost
@@ -31,9 +31,9 @@ from xdscp.snapshot import Branch, Node, Resource, ResourceType, Shard, Snapshot
 from xdscp.translators import cds, eds, grpc, lds, names, rds
 from xdscp.translators.encode import encode, version
 
-FLAT = 64
+FLAT = 32
 """Up to so many services a namespace is one branch."""
-WIDE = 2048
+WIDE = 512
 """From so many on it is two levels of sixteen above the branches."""
 
 
@@ -44,15 +44,22 @@ class Scope:
     dialect: Dialect
     vantage: Vantage
     namespace: str
+    downstream: Downstream = Downstream()
+    gateway: bool = False
+    """It serves strangers: what no service has is refused, whatever the egress mode of its namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """What a service's shard depends on beside the service; `own`: for clients of its own namespace."""
+    """What a service's shard depends on beside the service.
+
+    `own`: for clients of its own namespace; `externals`: for clients that may call ExternalServices.
+    """
 
     dialect: Dialect
     vantage: Vantage
     own: bool
+    externals: bool
 
 
 def resource(type: ResourceType, name: str, body: bytes, refers: Iterable[str] = ()) -> Resource:
@@ -156,9 +163,9 @@ def shard_of(view: View, owner: Key, audience: Audience) -> Shard:
 def _resources_of(view: View, owner: Key, audience: Audience) -> Iterator[Resource]:
     dialect = audience.dialect
     ports = ports_of(view, owner)
-    vantage = vantage_for(view, owner, audience.vantage) if ports else audience.vantage
     subsets = ("", *(name for name, _ in traffic.subsets_of(view, owner))) if ports else ()
     for port in ports:
+        vantage = vantage_for(view, owner, port.number, audience.vantage)
         for subset in subsets:
             yield from _good(view, cluster_resource, owner, port.number, subset, dialect)
             destination = view.attempt(outbound.destination_of, owner, port.number, subset, dialect).value
@@ -172,7 +179,7 @@ def _resources_of(view: View, owner: Key, audience: Audience) -> Iterator[Resour
                 yield from _good(view, grpc_listener_resource, owner, port.number, f"{host}:{port.number}")
         else:
             yield from _good(view, virtual_host_resource, owner, port.number, dialect, audience.own)
-    for number in external_ports_of(view, owner):
+    for number in external_ports_of(view, owner) if audience.externals else ():
         yield from _good(view, external_cluster_resource, owner, number, dialect)
         if dialect != "grpc":
             yield from _good(view, external_host_resource, owner, number, dialect)
@@ -231,7 +238,8 @@ def spread_of(view: View, namespace: str) -> int:
 def tree_of(view: View, scope: Scope) -> Node:
     """The shards of all services, for all proxies of a scope."""
     own = by_group(Key(scope.namespace, ""))
-    audience = Audience(scope.dialect, scope.vantage, own=False)
+    externals = traffic.externals_allowed(view, scope.namespace)
+    audience = Audience(scope.dialect, scope.vantage, own=False, externals=externals)
     groups: dict[Hashable, Node] = {
         group: _group(view, audience, group, scope.namespace if group == own else "")
         for group in range(16)
@@ -298,49 +306,59 @@ def port_numbers(view: View) -> tuple[int, ...]:
 
 
 @derived
-def outbound_port_of(view: View, number: int, egress: EgressMode) -> OutboundPort:
+def outbound_port_of(view: View, number: int, egress: EgressMode, externals: bool) -> OutboundPort:
     """What the services on a port number need of its outbound listener."""
     claims = (
         claim
         for key in owners(view, "port", number)
         for claim in view.attempt(outbound.port_claims, key).value or ()
-        if claim.number == number
+        if claim.number == number and (externals or not claim.external)
     )
     return outbound.outbound_port(number, claims, egress)
 
 
+def _reach(view: View, namespace: str) -> tuple[EgressMode, bool]:
+    return traffic.egress_of(view, namespace), traffic.externals_allowed(view, namespace)
+
+
 @derived
-def port_listener_resource(view: View, number: int, egress: EgressMode) -> Resource:
-    """The outbound listener of a port number."""
-    port = outbound_port_of(view, number, egress)
+def port_listener_resource(view: View, number: int, namespace: str, downstream: Downstream) -> Resource:
+    """The outbound listener of a port number, for clients of a namespace."""
+    port = outbound_port_of(view, number, *_reach(view, namespace))
     refers = [backend.destination for service in port.tcp for backend in service.route.backends]
-    return resource(ResourceType.LDS, names.route_table(number), encode(lds.outbound_port(port)), refers)
+    listener = lds.outbound_port(port, downstream)
+    return resource(ResourceType.LDS, listener.name, encode(listener), refers)
 
 
 @derived
-def outbound_listener_resource(view: View, namespace: str) -> Resource:
+def outbound_listener_resource(view: View, namespace: str, downstream: Downstream) -> Resource:
     """The listener that intercepted connections arrive at; it keeps those that no other listener takes."""
     environment(view)
-    listener = lds.outbound(traffic.egress_of(view, namespace), "interception")
+    listener = lds.outbound(traffic.egress_of(view, namespace), "interception", downstream)
     return resource(ResourceType.LDS, listener.name, encode(listener))
 
 
 @derived
-def unknown_destination_resource(view: View, name: str) -> Resource:
-    """One of the two clusters for destinations that no service has: pass through, or refuse."""
+def passthrough_resource(view: View, mode: Mode) -> Resource:
+    """The cluster of destinations that no service has, where they are allowed."""
     environment(view)
-    return resource(ResourceType.CDS, name, encode(cds.passthrough() if name == names.PASSTHROUGH else cds.blackhole()))
+    return resource(ResourceType.CDS, names.PASSTHROUGH, encode(cds.passthrough(mode)))
 
 
 @derived
-def catch_all_resource(view: View, table: int | str, namespace: str) -> Resource:
-    """The virtual host of the hosts that no service has.
-
-    In explicit mode the address that was dialled is the proxy's own, so an unknown host cannot be passed through.
-    """
+def blackhole_resource(view: View) -> Resource:
+    """The cluster of destinations that are refused."""
     environment(view)
-    egress: EgressMode = "registered" if table == names.EXPLICIT else traffic.egress_of(view, namespace)
-    return resource(ResourceType.VHDS, names.catch_all(table), encode(rds.catch_all(table, egress)))
+    return resource(ResourceType.CDS, names.BLACKHOLE, encode(cds.blackhole()))
+
+
+@derived
+def catch_all_resource(view: View, table: int | str, namespace: str, gateway: bool) -> Resource:
+    """The virtual host of the hosts that no service has. A gateway that passed them through would be an open proxy."""
+    environment(view)
+    egress: EgressMode = "registered" if gateway else traffic.egress_of(view, namespace)
+    refers = (names.PASSTHROUGH,) if egress == "allow" else ()
+    return resource(ResourceType.VHDS, names.catch_all(table), encode(rds.catch_all(table, egress)), refers)
 
 
 @derived
@@ -348,14 +366,14 @@ def route_table_resource(view: View, table: int | str) -> Resource:
     """The route table of a port number for delta streams: its virtual hosts come one by one."""
     environment(view)
     if isinstance(table, int):
-        outbound_port_of(view, table, "allow")
+        outbound_port_of(view, table, "allow", True)
     return resource(ResourceType.RDS, names.route_table(table), encode(rds.route_table(table)))
 
 
 @derived
 def whole_route_table_resource(view: View, scope: Scope, table: int | str) -> Resource:
     """The route table of a port number with its virtual hosts, for state-of-the-world streams."""
-    hosts = (*_virtual_hosts(view, scope, table), catch_all_resource(view, table, scope.namespace))
+    hosts = (*_virtual_hosts(view, scope, table), catch_all_resource(view, table, scope.namespace, scope.gateway))
     body = rds.route_table_bytes(table, [host.body for host in hosts])
     return resource(ResourceType.RDS, names.route_table(table), body, (name for host in hosts for name in host.refers))
 
@@ -365,19 +383,22 @@ def tables_of(view: View, scope: Scope, incremental: bool) -> Shard:
     """Listeners, route tables and the fate of unknown destinations, shared by the proxies of a scope."""
     if scope.dialect == "grpc":
         return Shard({})
-    found = [unknown_destination_resource(view, name) for name in (names.BLACKHOLE, names.PASSTHROUGH)]
+    intercepting = scope.dialect == "interception"
+    found = [
+        *_good(view, blackhole_resource),
+        *_good(view, passthrough_resource, "interception" if intercepting else "explicit"),
+    ]
     tables: list[int | str] = []
-    if scope.dialect == "interception":
-        egress = traffic.egress_of(view, scope.namespace)
-        found += _good(view, outbound_listener_resource, scope.namespace)
+    if intercepting:
+        found += _good(view, outbound_listener_resource, scope.namespace, scope.downstream)
         for number in port_numbers(view):
-            found += _good(view, port_listener_resource, number, egress)
-            if outbound_port_of(view, number, egress).http:
+            found += _good(view, port_listener_resource, number, scope.namespace, scope.downstream)
+            if outbound_port_of(view, number, *_reach(view, scope.namespace)).http:
                 tables.append(number)
     else:
         tables.append(names.EXPLICIT)
     for table in tables:
-        found += _good(view, catch_all_resource, table, scope.namespace)
+        found += _good(view, catch_all_resource, table, scope.namespace, scope.gateway)
         if incremental:
             found += _good(view, route_table_resource, table)
         else:
@@ -386,22 +407,24 @@ def tables_of(view: View, scope: Scope, incremental: bool) -> Shard:
 
 
 def _virtual_hosts(view: View, scope: Scope, table: int | str) -> Iterator[Resource]:
+    externals = traffic.externals_allowed(view, scope.namespace)
     for group in range(16):
         for namespace in namespaces_of(view, group):
-            yield from virtual_hosts_of(view, scope.dialect, namespace, namespace == scope.namespace, table)
+            audience = Audience(scope.dialect, Vantage(), namespace == scope.namespace, externals)
+            yield from virtual_hosts_of(view, audience, namespace, table)
 
 
 @derived
-def virtual_hosts_of(view: View, dialect: Dialect, namespace: str, own: bool, table: int | str) -> tuple[Resource, ...]:
+def virtual_hosts_of(view: View, audience: Audience, namespace: str, table: int | str) -> tuple[Resource, ...]:
     """The virtual hosts of a namespace in a route table, for clients that want route tables whole."""
     prefix = f"{names.route_table(table)}/"
     found: list[Resource] = []
     for key in owners(view, "namespace", namespace):
         for port in ports_of(view, key):
             if port.protocol != "tcp":
-                found += _good(view, virtual_host_resource, key, port.number, dialect, own)
-        for number in external_ports_of(view, key):
-            found += _good(view, external_host_resource, key, number, dialect)
+                found += _good(view, virtual_host_resource, key, port.number, audience.dialect, audience.own)
+        for number in external_ports_of(view, key) if audience.externals else ():
+            found += _good(view, external_host_resource, key, number, audience.dialect)
     return tuple(each for each in found if each.name.startswith(prefix))
 
 
@@ -429,23 +452,24 @@ def inbound_of(view: View, ports: tuple[InboundPort, ...], proxy: Proxy) -> Shar
     for port in ports:
         message = cds.inbound_cluster(port)
         found.append(resource(ResourceType.CDS, message.name, encode(message)))
-    for inbound in lds.inbound(ports, proxy.mode):
-        refers = [names.inbound_cluster(port.number) for port in ports] if proxy.mode == "interception" else ()
+    for inbound in lds.inbound(ports, proxy.mode, proxy.downstream):
+        # In explicit mode a listener a port, named like the cluster behind it.
+        refers = [names.inbound_cluster(port.number) for port in ports] if proxy.mode == "interception" else [inbound.name]
         found.append(resource(ResourceType.LDS, inbound.name, encode(inbound), refers))
     if proxy.role == "gateway":
-        gateway = lds.gateway(proxy.explicit_port, proxy.explicit_address)
+        gateway = lds.gateway(proxy.explicit_port, proxy.explicit_address, downstream=proxy.downstream)
         found.append(resource(ResourceType.LDS, gateway.name, encode(gateway)))
     elif proxy.mode == "explicit":
-        explicit = lds.explicit(proxy.explicit_port, proxy.explicit_address)
+        explicit = lds.explicit(proxy.explicit_port, proxy.explicit_address, proxy.downstream)
         found.append(resource(ResourceType.LDS, explicit.name, encode(explicit)))
-        found += map(_tcp_listener, proxy.tcp)
+        found += (_tcp_listener(each, proxy.downstream) for each in proxy.tcp)
     return shard(found)
 
 
-def _tcp_listener(listener: TcpListener) -> Resource:
+def _tcp_listener(listener: TcpListener, downstream: Downstream) -> Resource:
     route: TcpRoute = listener.route
     refers = [backend.destination for backend in route.backends]
-    return resource(ResourceType.LDS, listener.name, encode(lds.tcp(listener)), refers)
+    return resource(ResourceType.LDS, listener.name, encode(lds.tcp(listener, downstream)), refers)
 
 
 def dialect_of(proxy: Proxy) -> Dialect:
@@ -458,10 +482,13 @@ def dialect_of(proxy: Proxy) -> Dialect:
 @derived
 def snapshot_of(view: View, proxy: Proxy, incremental: bool) -> Snapshot:
     """All that the proxies of a workload are served; `incremental`: virtual hosts one by one, for delta streams."""
-    scope = Scope(dialect_of(proxy), proxy.vantage, proxy.namespace)
+    dialect = dialect_of(proxy)
+    shared = Scope(dialect, proxy.vantage, proxy.namespace)
     return Snapshot(
         own=inbound_of(view, proxy.inbound, proxy),
-        tables=tables_of(view, scope, incremental),
-        services=tree_of(view, scope),
+        tables=tables_of(
+            view, replace(shared, downstream=proxy.downstream, gateway=proxy.role == "gateway"), incremental
+        ),
+        services=tree_of(view, shared),
         namespace=proxy.namespace,
     )

@@ -25,6 +25,8 @@ ITEMS = 50
 """The longest list or mapping written whole."""
 DEPTH = 4
 
+_FIRST = ("timestamp", "level", "event")
+
 
 def configure(format: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None) -> None:
     """Sends structlog's events and the standard library's records to `stream` (standard error).
@@ -66,8 +68,9 @@ def configure(format: Literal["auto", "json", "console"], level: str, stream: Te
 
 
 def bounded_values(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Every value of an event bounded in size and free of control characters; a structlog processor."""
-    return {name: _traceback(value) if name == "exception" else bounded(value) for name, value in event.items()}
+    """Every value of an event bounded in size and free of control characters, time and event first; a structlog processor."""
+    names = [*(name for name in _FIRST if name in event), *(name for name in event if name not in _FIRST)]
+    return {name: _traceback(event[name]) if name == "exception" else bounded(event[name]) for name in names}
 
 
 def bounded(value: Any, depth: int = DEPTH) -> Any:

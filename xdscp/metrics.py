@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -42,6 +50,8 @@ class Metrics:
     """The counters, by name. Those counted per response are mappings by type, so that a push looks up no label."""
 
     def __init__(self) -> None:
+        # Else each counter has a second series that nobody reads.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types there
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

@@ -58,6 +58,7 @@ class Pipeline:
         self._verify = verify
         self._waves: list[Wave] = []
         self._refusing: set[tuple[Stream, Any]] = set()
+        gc.disable()  # until the first rows are in: they only grow, and walking them again and again is quadratic
         self._write([Write("Environment", ENVIRONMENT, environment)])
 
     # -- what the source says ------------------------------------------------------------------------------------------
@@ -103,6 +104,7 @@ class Pipeline:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
+        gc.enable()
         log.info("source synced", objects=sum(self.store.counts().values()))
 
     def _count(self, writes: list[Write]) -> None:

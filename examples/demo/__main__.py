@@ -59,7 +59,7 @@ async def run(arguments: argparse.Namespace) -> int:
     except FileNotFoundError as error:
         screen.failure(str(error))
         return 2
-    started = time.monotonic()
+    started, good = time.monotonic(), False
     fleet = Fleet.prepared(mode)
     try:
         try:
@@ -81,8 +81,13 @@ async def run(arguments: argparse.Namespace) -> int:
             invite(screen, fleet)
             await asyncio.Event().wait()
         return 0 if good else 1
+    except asyncio.CancelledError:
+        good = True  # stopped by its user: nothing is to be looked into
+        raise
     finally:
-        await fleet.stop()
+        if not good:
+            screen.note(f"logs, until the next run: {fleet.folder}")
+        await fleet.stop(keep_logs=not good)
 
 
 async def played(stage: Stage, scenes: Sequence[tuple[int, Scene]], pace: float) -> list[Result]:

@@ -93,10 +93,15 @@ class ControlPlane:
         return bootstrap
 
     async def get(self, path: str, **query: str) -> Any:
-        """A page of JSON."""
-        async with self._session.get(self.admin + path, params=query) as answer:
-            answer.raise_for_status()
-            return await answer.json()
+        """A page of JSON; raises ProcessEnded where there is nobody any more to give it."""
+        try:
+            async with self._session.get(self.admin + path, params=query) as answer:
+                answer.raise_for_status()
+                return await answer.json()
+        except aiohttp.ClientConnectionError:
+            await self.process.ending()
+            self.process.require_running()
+            raise
 
     async def metrics(self) -> dict[str, float]:
         """The samples of `/metrics` by name with labels, as Prometheus writes them."""

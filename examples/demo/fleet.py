@@ -29,6 +29,7 @@ from examples.demo.shop import SOURCE, PodSpec, Shop
 
 CONTROL_PORT = 15999
 OUTBOUND_PORT = 15001
+FOLDERS = "xdscp-demo"
 
 
 class Application:
@@ -105,7 +106,8 @@ class Fleet:
     @classmethod
     def prepared(cls, mode: str, source: Path = SOURCE) -> Fleet:
         """A fleet that is not started, over a copy of `source`; `mode`: `interception` or `explicit`."""
-        folder = Path(tempfile.mkdtemp(prefix=f"xdscp-demo-{os.getpid()}-"))
+        remove_stale_folders()
+        folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}-{os.getpid()}-"))
         folder.chmod(0o755)  # Envoys in namespaces run as another user
         if mode == "interception":
             network, lock, addresses = Network(), None, {"127.97.0.": "10.97.0."}
@@ -156,8 +158,8 @@ class Fleet:
             return Caller(place, f"http://{place.address}:{OUTBOUND_PORT}", host)
         return Caller(place, f"http://{self.shop.addresses()[service]}", host)
 
-    async def stop(self) -> None:
-        """Stop everything that runs and remove the folder and the namespaces."""
+    async def stop(self, *, keep_logs: bool = False) -> None:
+        """Stop everything that runs and remove the namespaces, and the folder unless its logs are to be read."""
         stopping = [
             asyncio.ensure_future(part.stop()) for pod in self.pods.values() for part in (pod.envoy, pod.application)
         ]
@@ -169,7 +171,8 @@ class Fleet:
             await self._network.stop()
         if self._lock:
             self._lock.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not keep_logs:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     async def _place(self, spec: PodSpec) -> Place:
         if self._network:
@@ -184,3 +187,11 @@ def run_number() -> tuple[socket.socket, int]:
         with suppress(OSError):
             return socket.create_server((f"127.97.{number}.254", OUTBOUND_PORT)), number
     raise RuntimeError("254 demos run on this machine already; stop one")
+
+
+def remove_stale_folders() -> None:
+    """Remove the folders of runs whose process is gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}-*-*"):
+        owner = folder.name.split("-")[2]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -123,9 +123,9 @@ class Network:
         host = host or self._count + 100
         pod, port = f"{self._prefix}{name}", f"veth{self._count}"
         await self._add(pod)
-        await batch(
-            self._bridge, [f"link add {port} type veth peer name eth0 netns {pod}", f"link set {port} master br0 up"]
-        )
+        # A hardware address by number: one that comes back with its address is found by those who remember it.
+        peer = f"peer name eth0 address 02:00:00:00:{host >> 8:02x}:{host & 255:02x} netns {pod}"
+        await batch(self._bridge, [f"link add {port} type veth {peer}", f"link set {port} master br0 up"])
         six = [f"addr add {self._subnet6}{host:x}/64 dev eth0 nodad"] if self._ipv6 else []
         routes6 = [f"-6 route add default via {self._subnet6}1"] if self._ipv6 else []
         await batch(pod, ["link set lo up", f"addr add {self._subnet}.{host}/24 dev eth0", *six, "link set eth0 up"])

@@ -69,6 +69,12 @@ class Process:
             self._child.kill()
         return await self._child.wait()
 
+    async def ending(self, timeout: float = 1.0) -> None:
+        """Wait at most `timeout` seconds for an end that has begun."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._child.wait()
+
     def signal(self, number: signal.Signals) -> None:
         """Send any other signal, such as SIGSTOP."""
         self._child.send_signal(number)

@@ -96,11 +96,14 @@ class Stage:
                     stop.set()
                     load.report = await driving
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], timeout: float = 10.0) -> None:
-        """Ask again every 20 ms until the condition holds; TimeoutError after `timeout` seconds."""
-        async with asyncio.timeout(timeout):
-            while not await condition():
-                await asyncio.sleep(0.02)
+    async def until(self, what: str, condition: Callable[[], Awaitable[bool]], timeout: float = 10.0) -> None:
+        """Ask again every 20 ms until the condition holds; TimeoutError that says `what` after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not await condition():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise TimeoutError(f"not within {timeout:g} s: {what}") from None
 
 
 def version(outcome: Outcome) -> str:

@@ -102,9 +102,7 @@ async def running(address, folder, incremental=True, log="warning", **node):
                                 "lb_endpoints": [
                                     {
                                         "endpoint": {
-                                            "address": {
-                                                "socket_address": {"address": "127.0.0.1", "port_value": port}
-                                            }
+                                            "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}
                                         }
                                     }
                                 ]
@@ -119,9 +117,7 @@ async def running(address, folder, incremental=True, log="warning", **node):
     file.write_text(json.dumps(config))
     arguments = ["-c", str(file), "--admin-address-path", str(admin_file), "--use-dynamic-base-id", "-l", log]
     output = (Path(folder) / "envoy.log").open("wb")
-    process = await asyncio.create_subprocess_exec(
-        path, *arguments, "--concurrency", "1", stdout=output, stderr=output
-    )
+    process = await asyncio.create_subprocess_exec(path, *arguments, "--concurrency", "1", stdout=output, stderr=output)
     try:
         async with asyncio.timeout(15):
             while not admin_file.exists() or not admin_file.read_text():

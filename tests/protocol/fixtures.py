@@ -140,7 +140,10 @@ class Raw:
 
     async def next(self, timeout=5.0):
         """The next response; an error when the stream ends."""
-        data = await asyncio.wait_for(self.call.read(), timeout)
+        try:
+            data = await asyncio.wait_for(self.call.read(), timeout)
+        except grpc.aio.AioRpcError as error:
+            raise StreamEnded(error.code(), error.details()) from error
         if data is grpc.aio.EOF:
             raise StreamEnded(await self.call.code(), await self.call.details())
         if self.incremental:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from model import CDS, EDS, Model, World
+from tests.protocol.model import CDS, EDS, Model, World
 
 from xdscp.ads.responses import Responses
 from xdscp.ads.session import Send
@@ -81,11 +81,6 @@ class Discovery(RuleBasedStateMachine):
         for model in self.models:
             model.carry(model.session.publish(self.world.snapshot(model.incremental)))
 
-    @property
-    def hopeless(self):
-        """Clusters whose endpoints Envoy rejects."""
-        return {name for name, content in self.world.endpoints.items() if content == "bad"}
-
     @rule(which=WHICH)
     def deliver(self, which):
         if self.models[which].outbox:
@@ -100,7 +95,7 @@ class Discovery(RuleBasedStateMachine):
     def stale(self, which):
         """An old nonce changes nothing, with or without an error."""
         model = self.models[which]
-        model.quiet(self.hopeless)
+        model.quiet()
         for subscription in model.session.subscriptions:
             names = () if model.incremental else tuple(subscription.names)
             for error in (None, "late"):
@@ -119,7 +114,7 @@ class Discovery(RuleBasedStateMachine):
         spoiled = {name for name, content in self.world.clusters.items() if content == "bad"}
         for model in self.models:
             before = model.rejections
-            model.quiet(self.hopeless)
+            model.quiet()
             assert model.rejections - before < 20
             clusters = {n: c for n, c in model.state[CDS].items() if n not in spoiled}
             assert clusters == {n: c for n, c in self.world.clusters.items() if n not in spoiled}
@@ -142,5 +137,9 @@ class Discovery(RuleBasedStateMachine):
 
 TestDiscovery = Discovery.TestCase
 TestDiscovery.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck)
+    max_examples=120,
+    stateful_step_count=40,
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
 )

@@ -72,6 +72,12 @@ def test_statuses() -> None:
         (names.route_table(names.EXPLICIT), "out/explicit"),
         (names.virtual_host(80, Key("NS", "SVC"), 80), "out/<port>/<namespace>.<service>"),
         (names.virtual_host(names.EXPLICIT, Key("NS", "SVC"), 80), "out/explicit/<namespace>.<service>.<port>"),
+        (names.external_virtual_host(80, Key("NS", "NAME"), 80), "out/<port>/ext.<namespace>.<name>.<port>"),
+        (names.gateway(80), "gateway/<port>"),
+        (
+            names.grpc_server("<address>", 80).removesuffix(":80"),
+            "grpc/server?xds.resource.listening_address=<address>",
+        ),
         (names.catch_all(80), "out/<port>/any"),
         (names.grpc_route_table(Key("NS", "SVC"), 80), "grpc/<namespace>/<service>/<port>"),
     ],

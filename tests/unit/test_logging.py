@@ -40,6 +40,7 @@ def test_json() -> None:
     structlog.get_logger().info("snapshot published", node="shop/web-0", resources=3)
 
     line = json.loads(stream.getvalue())
+    assert list(line)[:3] == ["timestamp", "level", "event"]
     assert line.pop("timestamp").endswith("Z")
     assert line == {"event": "snapshot published", "level": "info", "node": "shop/web-0", "resources": 3}
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -51,21 +51,36 @@ class AdminServer:
         self._socket: Path | None = None
 
     async def start(self, listen: Address) -> Address:
-        """Starts to serve; returns the address bound, with the port that the kernel picked for 0. Raises OSError."""
+        """Starts to serve; returns the address bound, with the port that the kernel picked for 0.
+
+        Raises OSError with one sentence that names flag, value and cause.
+        """
+        if not listen.local:
+            log.warning("admin opened beyond this machine", address=str(listen), pages=sorted(_OPEN))
         self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=_GRACE)
         await self._runner.setup()
+        try:
+            return await self._bind(self._runner, listen)
+        except OSError as error:
+            await self.stop()
+            cause = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
+            raise OSError(
+                f'--admin-listen is "{listen}": {cause}; allowed: an address of this machine that is free'
+            ) from error
+
+    async def _bind(self, runner: web.AppRunner, listen: Address) -> Address:
         if listen.path:
-            self._socket = Path(listen.path)
-            with suppress(FileNotFoundError):
-                if self._socket.is_socket():
-                    self._socket.unlink()  # left behind by a process that was killed
-            await web.UnixSite(self._runner, listen.path).start()
+            path = Path(listen.path)
+            if path.is_socket():
+                path.unlink()  # left behind by a process that was killed
+            await web.UnixSite(runner, listen.path).start()
+            self._socket = path
             return listen
         host = (
             "127.0.0.1" if listen.host == "localhost" else listen.host
         )  # of two addresses port 0 would pick two ports
-        await web.TCPSite(self._runner, host, listen.port).start()
-        return Address(host, self._runner.addresses[0][1])
+        await web.TCPSite(runner, host, listen.port).start()
+        return Address(host, runner.addresses[0][1])
 
     async def stop(self) -> None:
         """Stops to serve; answers under way are finished."""

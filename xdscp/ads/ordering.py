@@ -69,7 +69,7 @@ class Order:
         clusters = self.of(CDS)
         if not self.ordered or clusters is None or not subscription.rule.routes:
             return None
-        first = subscription.number == 0 and had.resource is None
+        first = subscription.number == 0 and not subscription.exceptions  # nothing is in use yet
         arriving = clusters.flight.arriving if clusters.flight is not None else frozenset()
         for name in want.refers:
             if name in arriving:

@@ -70,13 +70,17 @@ class Planning:
     def _plan_change(self, plan: Plan, want: Resource, had: Had) -> None:
         name, subscription = want.name, self._subscription
         if subscription.rejected and subscription.rejected.get(name) == want.version:
-            plan.kept[name] = Had(had.resource, certain=False)
+            if not had.certain and self._warming(name):
+                last = had.resource if had.resource is not None and had.resource.body else _no_endpoints(name)
+                plan.changed.append(last)
+                had = Had(last)
+            plan.kept[name] = had
             return
         if name not in self._forced and had.certain and had.resource == want:
             return
         hold = self._order.held(subscription, want, had, self._target)
         if hold is not None:
-            plan.kept[name] = had
+            plan.kept[name] = Had(had.resource, had.certain and name not in self._forced)
             plan.held = plan.held or hold is Hold.WARMING
             return
         plan.changed.append(want)
@@ -92,11 +96,16 @@ class Planning:
                 if rule is EDS or not self._order.removable(rule, name, self._target):
                     plan.kept[name] = self._subscription.has(name)
             return
-        waiting = plan.held or (rule.separate and bool(plan.changed))
+        # what a reconnecting client should drop may still be in use by what it has not asked for yet on this stream
+        first = rule.complete and self._incremental and self._subscription.number == 0
+        waiting = plan.held or first or (rule.separate and bool(plan.changed))
         for name in gone:
             had = self._subscription.has(name)
-            if (had.resource is None and had.certain) or (name in self._forced and not rule.separate):
+            unknown = had.resource is None and (had.certain or rule is EDS)
+            if unknown or (name in self._forced and not rule.separate):
                 plan.removed.append(name)  # says that it does not exist
+                if rule is EDS and had.resource is not None and not self._order.removable(rule, name, self._target):
+                    plan.kept[name] = had  # Envoy keeps live endpoints, but does not warm their cluster any longer
             elif waiting or not self._order.removable(rule, name, self._target):
                 plan.kept[name] = had
             else:
@@ -104,6 +113,16 @@ class Planning:
                 plan.removes = True
         if not self._incremental:
             plan.removed.clear()  # by absence
+
+    def _warming(self, name: str) -> bool:
+        """Whether these are endpoints without which a cluster on its way would warm to Envoy's time limit."""
+        clusters = self._order.of(CDS)
+        return (
+            self._subscription.rule is EDS
+            and clusters is not None
+            and clusters.flight is not None
+            and any(one.name == name for one in clusters.flight.fresh)
+        )
 
     def _empty(self, name: str, had: Had) -> Resource | None:
         """Endpoints that do not exist, as a resource without any, where Envoy ignores a removal."""
@@ -113,4 +132,8 @@ class Planning:
             empty = exists and (had.resource is not None or not had.certain)
         else:
             empty = exists or name in self._forced or clusters is None
-        return Resource(EDS.type, name, "empty", empty_assignment(name)) if empty else None
+        return _no_endpoints(name) if empty else None
+
+
+def _no_endpoints(name: str) -> Resource:
+    return Resource(EDS.type, name, "empty", empty_assignment(name))

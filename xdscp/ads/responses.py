@@ -79,7 +79,7 @@ class Responses:
         )
         self._versions: Bounded[tuple[Snapshot, ResourceType], dict[str, str]] = Bounded(names_held)
         self._tables: Bounded[Snapshot, dict[str, list[str]]] = Bounded(names_held)
-        self._selected: Bounded[Hashable, tuple[Resource, ...]] = Bounded(names_held)
+        self._selected: Bounded[Hashable, tuple[Resource, ...] | None] = Bounded(names_held)
         self._responses: Bounded[Hashable, Response] = Bounded(bytes_held)
         self._names: Bounded[Hashable, Names] = Bounded(names_held)
         self._numbers: dict[ResourceType, int] = {}
@@ -131,15 +131,12 @@ class Responses:
             if new is None:
                 return None
 
-        def select() -> tuple[Resource, ...]:
-            return tuple(
-                one if one is not None else _GONE
-                for name, (_, one) in difference.items()
-                if names is None or name in names
-            )
+        def select() -> tuple[Resource, ...] | None:
+            chosen = [one for name, (_, one) in difference.items() if names is None or name in names]
+            present = tuple(one for one in chosen if one is not None)
+            return present if len(present) == len(chosen) else None
 
-        chosen = self._selected.get((rule.type, before, after, names), select, lambda made: 8 + len(made))
-        return None if _GONE in chosen else chosen
+        return self._selected.get((rule.type, before, after, names), select, lambda made: 8 + len(made or ()))
 
     def complete(self, rule: Rule, snapshot: Snapshot, names: Names | None) -> tuple[Resource, ...]:
         """All resources of a type that a subscription covers; the same object for all streams that ask the same."""
@@ -147,7 +144,7 @@ class Responses:
         def select() -> tuple[Resource, ...]:
             return tuple(one for one in snapshot.all(rule.type) if names is None or one.name in names)
 
-        return self._selected.get((rule.type, snapshot, names), select, lambda made: 8 + len(made))
+        return self._selected.get((rule.type, snapshot, names), select, lambda made: 8 + len(made or ())) or ()
 
     def response(
         self, rule: Rule, resources: tuple[Resource, ...], removed: tuple[str, ...], *, incremental: bool, after: int
@@ -192,9 +189,6 @@ class Responses:
         else:
             payload = wire.sotw_response(rule.url, nonce, version, resources)
         return Response(rule.type, number, version, resources, removed, payload)
-
-
-_GONE = Resource(ResourceType.CDS, "", "", b"")
 
 
 class _Same:

@@ -122,7 +122,7 @@ class Session:
             subscription = self._order.subscriptions[rule.order] = Subscription(rule)
             subscription.begin(request, self._responses, self._target, self.client)
             clusters = self._order.of(CDS)
-            if rule is EDS and clusters is not None and clusters.flight is not None:
+            if rule is EDS and request.known and clusters is not None and clusters.flight is not None:
                 subscription.force({one.name for one in clusters.flight.fresh})
         else:
             flight = subscription.flight
@@ -163,13 +163,18 @@ class Session:
         for one in flight.changed:
             if not subscription.covers(one.name):
                 continue
-            if one.name in exceptions and exceptions[one.name].resource != one:
+            kept = exceptions.get(one.name)
+            if kept is not None:
+                if kept.resource == one:  # it stood in for one rejected before
+                    exceptions[one.name] = Had(_before(flight, one))
                 continue
             exceptions[one.name] = Had(_before(flight, one), certain=False)
             if one.name in blamed:
                 rejected[one.name] = one.version
         subscription.exceptions = exceptions or None
         subscription.rejected = rejected or None
+        if flight.changed and response.removed:  # whether removals beside what is bad were taken is not known
+            subscription.force([name for name in response.removed if subscription.covers(name)])
         return Rejected(response.type, response.nonce, subscription.error, blamed)
 
     # -- what the client gets
@@ -264,7 +269,8 @@ class Session:
         subscription.forced, subscription.answer, subscription.reported = None, False, False
         if subscription.rejected:
             for one in changed:
-                subscription.rejected.pop(one.name, None)
+                if kept is None or one.name not in kept:
+                    subscription.rejected.pop(one.name, None)
         if fresh:
             self._follow(rule, fresh, target)
         return Send(rule.type, response, response.payload, len(changed))

@@ -112,7 +112,7 @@ class Subscription:
 
     def force(self, names: Names | set[str] | list[str]) -> None:
         """Send these names again, those that the client asked for."""
-        asked = names if self.wildcard else self.names.intersection(names)
+        asked = set(names) if self.wildcard else self.names.intersection(names)
         if asked:
             self.forced = (self.forced or set()).union(asked)
 
@@ -128,10 +128,11 @@ class Subscription:
         self.named = bool(request.subscribe)
         self.names = responses.names(NO_NAMES, names, _explicit(request.unsubscribe))
         self.answer = self.wildcard or (rule.complete and not client.incremental and bool(names))
-        if not request.known:
-            self._answer(tuple(name for name in names if target is None or target.find(rule.type, name) is None))
-            return
         current = responses.versions(target, rule.type) if target is not None else {}
+        if not request.known:
+            self._answer(self.names.difference(current))
+            return
+        self.answer = self.answer or rule.complete
         if request.known == current and (self.wildcard or self.names.issuperset(current)):
             self.reported = not rule.trusted
             self.sent = target if target is not None and rule.trusted else EMPTY
@@ -140,7 +141,7 @@ class Subscription:
                 name: Had(Resource(rule.type, name, version, b""), rule.trusted)
                 for name, version in request.known.items()
             }
-        self._answer(tuple(name for name in self.names if name not in request.known or name not in current))
+        self._answer(self.names.difference(current) | self.names.difference(request.known))
 
     def change(self, request: Request, responses: Responses, client: Client) -> None:
         """A later request: the names may be others."""
@@ -190,7 +191,7 @@ class Subscription:
         if was:
             for name in asked.intersection(self.rejected or ()):
                 del self.rejected[name]  # type: ignore[union-attr] # an intersection with nothing is empty
-            self._answer(tuple(asked))
+            self._answer(asked)
         else:
             self._ask(asked)
         if self.wildcard and not was:
@@ -204,9 +205,9 @@ class Subscription:
         if names:
             self._forget(names)
             self.exceptions = (self.exceptions or {}) | dict.fromkeys(names, Had(None))
-            self._answer(tuple(names))
+            self._answer(names)
 
-    def _answer(self, names: tuple[str, ...]) -> None:
+    def _answer(self, names: Names | set[str]) -> None:
         if names:
             self.forced = (self.forced or set()).union(names)
 

@@ -22,6 +22,9 @@ REGEX_PROGRAM = 1000
 DOWNSTREAM_CONNECTIONS = 50_000
 """Open downstream connections of a proxy before it refuses more: below where file descriptors or memory end."""
 
+GRPC_SERVER_LISTENER = "grpc/server?xds.resource.listening_address=%s"
+"""The listener that a gRPC server asks for, with its address in the place of `%s`."""
+
 _TYPE = "type.googleapis.com/"
 _WINDOW = 1 << 20
 
@@ -109,6 +112,7 @@ def grpc_bootstrap(proxy: Proxy, xds: Address) -> Json:
             {"server_uri": str(xds), "channel_creds": [{"type": "insecure"}], "server_features": ["xds_v3"]}
         ],
         "node": proxy.node,
+        "server_listener_resource_name_template": GRPC_SERVER_LISTENER,
     }
 
 

@@ -31,16 +31,17 @@ CLOSE = {"PreferClose", "PreferSameZone", "PreferSameNode"}
 
 
 @derived
-def vantage_for(view: View, service: Key, vantage: Vantage) -> Vantage:
-    """As much of the vantage as the service cares about."""
+def vantage_for(view: View, service: Key, number: int, vantage: Vantage) -> Vantage:
+    """As much of the vantage as the service's port cares about."""
     row: Service | None = view.get("Service", service)
     if row is None:
         return NOWHERE
     node = (
         vantage.node if row.internal_traffic_policy == "Local" or row.traffic_distribution == "PreferSameNode" else ""
     )
-    near = row.traffic_distribution in CLOSE or traffic.locality_mode_of(view, service) == "Failover"
-    hinted = any(endpoint.hint_zones for port in row.ports for endpoint in endpoints_of(view, service, port.number))
+    mode = traffic.locality_mode_of(view, service, number)
+    near = mode == "Failover" or (mode is None and row.traffic_distribution in CLOSE)
+    hinted = mode is None and any(endpoint.hint_zones for endpoint in endpoints_of(view, service, number))
     return Vantage(vantage.locality if near or hinted else Locality(), node)
 
 

@@ -51,7 +51,7 @@ def destination_of(view: View, service: Key, number: int, subset: str, dialect: 
         return Destination(name, "dns", port.protocol, connection, dns_name=external, dns_port=number)
     if dialect == "interception" and not subset and is_headless(view, service):
         return Destination(name, "original", port.protocol, connection)
-    weighted = traffic.locality_mode_of(view, service) == "Weighted"
+    weighted = traffic.locality_mode_of(view, service, number) == "Weighted"
     return Destination(name, "eds", port.protocol, connection, locality_weighted=weighted)
 
 
@@ -99,6 +99,9 @@ class PortClaim:
 
     number: int
     tcp: TcpService | None = None
+    headless: bool = False
+    """The addresses are those of pods: they come and go, and each time the listener would drain."""
+    external: bool = False
 
 
 @derived
@@ -113,26 +116,34 @@ def port_claims(view: View, owner: Key) -> tuple[PortClaim, ...]:
 def _claim(view: View, service: Key, port: MeshPort) -> PortClaim:
     if port.protocol != "tcp":
         return PortClaim(port.number)
-    addresses = virtual_addresses_of(view, service)
+    route = traffic.tcp_route_of(view, service, port.number)
     if is_headless(view, service):
-        addresses = tuple(endpoint.address for endpoint in endpoints_of(view, service, port.number))
-    return PortClaim(port.number, TcpService(addresses, traffic.tcp_route_of(view, service, port.number)))
+        pods = tuple(endpoint.address for endpoint in endpoints_of(view, service, port.number))
+        return PortClaim(port.number, TcpService(pods, route), headless=True)
+    return PortClaim(port.number, TcpService(virtual_addresses_of(view, service), route))
 
 
 def _external_claim(view: View, external: Key, number: int) -> PortClaim:
     if number in external_http_ports(view, external):
-        return PortClaim(number)
-    return PortClaim(number, TcpService(external_addresses_of(view, external), external_tcp_route(external, number)))
+        return PortClaim(number, external=True)
+    service = TcpService(external_addresses_of(view, external), external_tcp_route(external, number))
+    return PortClaim(number, service, external=True)
 
 
 def outbound_port(number: int, claims: Iterator[PortClaim], egress: EgressMode) -> OutboundPort:
-    """The outbound listener that the claims on a number make up; an address that two claim goes to the first."""
+    """The outbound listener that the claims on a number make up; an address that two claim goes to the first.
+
+    The pods of a headless service are named only where unknown destinations are refused: else they are passed through,
+    and a pod that comes or goes does not change the listener.
+    """
     http = False
     tcp: list[TcpService] = []
     taken: set[str] = set()
     for claim in claims:
         if claim.tcp is None:
             http = True
+            continue
+        if claim.headless and egress == "allow":
             continue
         addresses = tuple(address for address in claim.tcp.addresses if address not in taken)
         taken.update(addresses)

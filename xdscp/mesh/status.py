@@ -11,7 +11,7 @@ from xdscp.derive import View, derived
 from xdscp.mesh.endpoints import service_problems, slice_problems
 from xdscp.mesh.external import external_problems
 from xdscp.mesh.problems import Problem
-from xdscp.mesh.traffic import mesh_policy_problems, traffic_problems
+from xdscp.mesh.traffic import mesh_policy_problems, traffic_problems, workload_problems
 from xdscp.resources.core import Key
 
 CHECKS: Mapping[str, Callable[[View, Key], tuple[Problem, ...]]] = {
@@ -20,6 +20,7 @@ CHECKS: Mapping[str, Callable[[View, Key], tuple[Problem, ...]]] = {
     "TrafficPolicy": traffic_problems,
     "MeshPolicy": mesh_policy_problems,
     "ExternalService": external_problems,
+    "Workload": workload_problems,
 }
 """The check of each kind that has one."""
 

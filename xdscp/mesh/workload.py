@@ -14,10 +14,11 @@ from xdscp.derive import View, derived
 from xdscp.mesh import traffic
 from xdscp.mesh.destination import Locality, Protocol
 from xdscp.mesh.endpoints import locality_of_node, row_port
-from xdscp.mesh.listening import InboundPort, Mode, TcpListener
+from xdscp.mesh.environment import environment
+from xdscp.mesh.listening import Downstream, InboundPort, Mode, TcpListener
 from xdscp.mesh.locality import Vantage
 from xdscp.mesh.service import MeshPort, ports_of, selected_by, services_of_pod
-from xdscp.resources.core import Key, Pod, Problem
+from xdscp.resources.core import Key, Pod
 
 Role = Literal["sidecar", "gateway", "grpc"]
 
@@ -50,6 +51,7 @@ class Proxy:
     explicit_port: int = EXPLICIT_PORT
     tcp: tuple[TcpListener, ...] = ()
     service_account: str = "default"
+    downstream: Downstream = Downstream()
 
 
 @derived
@@ -60,6 +62,7 @@ def proxy_of(view: View, node: Key, role: Role, mode: Mode) -> Proxy:
         return _proxy_of_pod(view, pod, role, mode)
     workload = view.get("Workload", node)
     if workload is None:
+        environment(view)  # where its listeners come from, when there is nothing else
         return Proxy(
             node.namespace,
             role,
@@ -75,11 +78,12 @@ def proxy_of(view: View, node: Key, role: Role, mode: Mode) -> Proxy:
         role,
         mode,
         Vantage(locality),
-        _inbound_of_workload(view, node, mode),
+        _inbound_of_workload(view, node, _inbound_mode(role, mode)) if role != "gateway" else (),
         (explicit.address if explicit is not None and explicit.address else LOOPBACK),
         (explicit.port if explicit is not None and explicit.port else _explicit_port(view, node, role)),
         _tcp_listeners(view, node, mode),
         spec.service_account,
+        Downstream(ipv6=":" in str(spec.address)),
     )
 
 
@@ -94,12 +98,18 @@ def _proxy_of_pod(view: View, pod: Pod, role: Role, mode: Mode) -> Proxy:
         role,
         mode,
         Vantage(locality, node),
-        _inbound_of_pod(view, pod, mode),
+        _inbound_of_pod(view, pod, _inbound_mode(role, mode)) if role != "gateway" else (),
         annotations.get(ADDRESS_ANNOTATION, LOOPBACK if role == "sidecar" else "0.0.0.0"),  # noqa: S104  # a gateway serves all
         port,
         _tcp_listeners(view, pod.key, mode),
         pod.service_account,
+        Downstream(ipv6=any(":" in ip for ip in pod.ips)),
     )
+
+
+def _inbound_mode(role: Role, mode: Mode) -> Mode:
+    """A gRPC server serves on its ports itself: there is no second address, as with interception."""
+    return "interception" if role == "grpc" else mode
 
 
 def _explicit_port(view: View, node: Key, role: Role) -> int:
@@ -164,12 +174,3 @@ def _inbound(
         app_port = (app_ports or {}).get(number, number)
         if address and (address, number) != (app_address, app_port):
             yield InboundPort(number, protocol, address, app_address, app_port)
-
-
-@derived
-def node_problems(view: View, node: Key) -> tuple[Problem, ...]:
-    """What an operator should know of a connected proxy: no object names it."""
-    if view.get("Pod", node) is None and view.get("Workload", node) is None:
-        message = f"no Pod or Workload is named {node}; the proxy gets the mesh's services and no inbound listener"
-        return (Problem("Pod", node, "NodeUnknown", message),)
-    return ()

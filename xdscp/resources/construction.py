@@ -13,7 +13,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
+from yaml.events import (
+    AliasEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 
 MAX_DEPTH = 64
 """Levels of nesting in a document; the deepest Kubernetes manifests have about twenty."""
@@ -30,6 +37,8 @@ _NOT_JSON = frozenset(
     f"{sign}.{word}" for sign in ("", "+", "-") for word in ("inf", "Inf", "INF", "nan", "NaN", "NAN")
 )
 _NUMERIC = frozenset("+-.0123456789")
+_MEANINGFUL = _NUMERIC | {word[0] for word in _WORDS if word}
+"""What a plain scalar begins with that may be more than a string; the empty one is null."""
 _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
 _BASES = {2: 16, 3: 2, 4: 8, 5: 10}
 """The base of each group of `_INTEGER` but the sign."""
@@ -87,17 +96,20 @@ class Construction:
         kind = type(event)
         if not self._open:
             self.line = event.start_mark.line + 1
-        if kind is yaml.ScalarEvent:
+        if kind is ScalarEvent:
             self._size += 1
-            value = _scalar(event)
+            text = event.value
+            is_plain = event.implicit[0] and event.tag is None
+            # most scalars are words, which take the short way
+            value = text if is_plain and text and text[0] not in _MEANINGFUL else _scalar(event)
             if event.anchor is not None:
                 self._anchored[event.anchor] = (value, 1)
-            self._add(value, is_merge=event.implicit[0] and event.value == "<<")
-        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            self._begin(event, {} if kind is yaml.MappingStartEvent else [])
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            self._add(value, is_merge=is_plain and text == "<<")
+        elif kind is MappingStartEvent or kind is SequenceStartEvent:
+            self._begin(event, {} if kind is MappingStartEvent else [])
+        elif kind is MappingEndEvent or kind is SequenceEndEvent:
             self._end()
-        elif kind is yaml.AliasEvent:
+        elif kind is AliasEvent:
             self._alias(event.anchor)
 
     def _begin(self, event: Any, value: dict[str, Any] | list[Any]) -> None:

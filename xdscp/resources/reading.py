@@ -127,9 +127,10 @@ def _yaml(text: str) -> Iterator[tuple[int, Any]]:
     try:
         events: Iterator[Any] = yaml.parse(text, Loader=yaml.CSafeLoader)
         for event in events:
-            if isinstance(event, yaml.DocumentStartEvent):
+            kind = type(event)
+            if kind is yaml.DocumentStartEvent:
                 construction = Construction(0 if event.end_mark is None else event.end_mark.line + 1)
-            elif isinstance(event, yaml.DocumentEndEvent):
+            elif kind is yaml.DocumentEndEvent:
                 yield construction.line, construction.flaw or construction.value
             else:
                 construction.take(event)

@@ -122,6 +122,8 @@ def findings_of(
         if before is not None and before.message != message:  # the members of a union, each with its own complaint
             message = f"{before.message} or {message.removeprefix('must be ')}"
         findings[field, value] = Finding(field, value, message)
+        if kind == "too_short" and any(other.startswith(f"{field}[") for other, _ in findings):
+            del findings[field, value]  # pydantic counts the items that are left when bad ones are taken away
     return tuple(findings.values())
 
 

@@ -53,7 +53,7 @@ def as_downstream() -> HttpProtocolOptions:
         upstream_http_protocol_options=UpstreamHttpProtocolOptions(auto_sni=True, auto_san_validation=True),
         use_downstream_protocol_config=HttpProtocolOptionsUseDownstreamHttpConfig(
             http_protocol_options=Http1ProtocolOptions(), http2_protocol_options=Http2ProtocolOptions()
-        )
+        ),
     )
 
 

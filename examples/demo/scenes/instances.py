@@ -35,7 +35,7 @@ async def replaced(stage: Stage) -> str:
         await fleet.add(spec)
         started = time.monotonic()
         await stage.edit(spec.file, {UNREADY: READY})
-        await stage.until(lambda: answered(load, started))
+        await stage.until(f"{NAME} answers", lambda: answered(load, started))
         await asyncio.sleep(0.5)
     absent = [outcome for outcome in load.seen if left < outcome.sent < started]
     wrong = sum(outcome.instance == NAME for outcome in absent)

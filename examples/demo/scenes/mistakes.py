@@ -38,7 +38,7 @@ async def refused(stage: Stage) -> str:
             )
             await asyncio.sleep(0.5)
             shop.write(FILE, good)
-            await stage.until(lambda: clean(stage))
+            await stage.until("the policy is accepted again", lambda: clean(stage))
     failed = len(load.report.failures)
     stage.check(f"{failed} of {load.report.sent} requests failed while the mistakes stood there", failed == 0)
     report = await stage.send("reviews", 1000, Tally(order=("v1", "v2")), version)
@@ -55,7 +55,7 @@ async def reported(stage: Stage, field: str, word: str) -> Json:
         found[:] = [each for each in await of_policy(stage) if field in sentence(each) and word in sentence(each)]
         return bool(found)
 
-    await stage.until(present)
+    await stage.until(f"a finding about {field}", present)
     return found[0]
 
 
@@ -72,5 +72,5 @@ async def of_policy(stage: Stage) -> list[Json]:
 def sentence(problem: Mapping[str, str]) -> str:
     """A finding as one line: where it is, what is wrong."""
     owner = f"{problem['kind']} {problem['namespace']}/{problem['name']}"
-    field = f" {problem['field']}" if problem["field"] else ""
-    return f"{owner}{field}: {problem['message']} ({problem['reason']})"
+    named = problem["message"].startswith(problem["field"])
+    return f"{owner}: {'' if named else problem['field'] + ': '}{problem['message']} ({problem['reason']})"

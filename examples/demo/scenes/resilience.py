@@ -66,7 +66,7 @@ async def outlier(stage: Stage) -> str:
     async with stage.driven("ratings", rate=100) as load:
         await stage.edit(RATINGS, changes)
         await pod.application.behave(fail_rate=1.0)
-        await stage.until(ejected)
+        await stage.until(f"{FAILING} is ejected", ejected)
         moment = time.monotonic()
         await asyncio.sleep(0.1)  # answers under way
         before = await received()
@@ -78,7 +78,7 @@ async def outlier(stage: Stage) -> str:
             during == 0 < others,
         )
         await pod.application.behave(fail_rate=0.0)
-        await stage.until(returned)
+        await stage.until(f"{FAILING} is taken back", returned)
         seconds = time.monotonic() - moment
         before = await received()
         await asyncio.sleep(0.5)
@@ -109,7 +109,7 @@ async def circuit_breaker(stage: Stage) -> str:
         len(shed) == len(report.failures) == counted > 0,
     )
     stage.check(
-        f"{report.statuses[200]} were answered, and {received} reached the slow application",
+        f"answered: {report.statuses[200]}, and the slow application received {received}",
         report.statuses[200] == received == 20 - len(shed) > 0,
     )
     await application.behave(delay=0.0)

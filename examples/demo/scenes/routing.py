@@ -28,7 +28,12 @@ async def split(stage: Stage) -> str:
     """The weights are changed under load, then counted again."""
     async with stage.driven("reviews", rate=300) as load:
         await asyncio.sleep(0.5)
+        before = await inside(stage)
         delivery = await stage.edit(FILE, SPLIT)
+        within = (await inside(stage) - before) * 1000
+        stage.screen.note(
+            f"  of which {within:.1f} ms from its arrival in the control plane (xdscp_convergence_seconds)"
+        )
         await asyncio.sleep(0.5)
     stage.check(
         f"{delivery.milliseconds:.1f} ms from the file's write to the last Envoy's ACK ({delivery.proxies} Envoys)",
@@ -38,6 +43,11 @@ async def split(stage: Stage) -> str:
     stage.check(f"{failed} of {load.report.sent} requests failed before, during and after", failed == 0)
     found = counted(stage, await stage.send("reviews", COUNT, versions(), version), percent=50)
     return f"{delivery.milliseconds:.1f} ms from file to last ACK, {found}"
+
+
+async def inside(stage: Stage) -> float:
+    """Seconds that the control plane says all changes so far took, from their arrival to the last ACK."""
+    return (await stage.fleet.control_plane.metrics()).get("xdscp_convergence_seconds_sum", 0.0)
 
 
 def counted(stage: Stage, report: Report, percent: float) -> str:

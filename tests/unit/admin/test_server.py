@@ -249,10 +249,21 @@ async def test_unix_socket(facts: FixedFacts, tmp_path: Path) -> None:
     assert not path.exists()
 
 
-async def test_port_taken(client: Client, facts: FixedFacts) -> None:
-    """an address in use is an OSError for the caller to tell."""
+@pytest.mark.parametrize(
+    ("listen", "cause"),
+    [
+        (Address("192.0.2.9", 1), "Cannot assign requested address"),
+        (Address("name.invalid", 1), "Name or service not known|Temporary failure in name resolution"),
+        (Address(path="/nope/admin.sock"), "No such file or directory"),
+        (None, "Address already in use"),
+    ],
+)
+async def test_not_bound(listen: Address | None, cause: str, client: Client, facts: FixedFacts) -> None:
+    """an address that cannot be bound is an OSError of one sentence for the caller to tell."""
     server = AdminServer(facts, Metrics().registry)
+    address = client.bound if listen is None else listen
 
-    with pytest.raises(OSError, match="in use"):
-        await server.start(client.bound)
-    await server.stop()
+    with pytest.raises(
+        OSError, match=rf'^--admin-listen is "{address}": ({cause}); allowed: an address of this machine'
+    ):
+        await server.start(address)

@@ -23,6 +23,7 @@ from xdscp.address import Address, parsed
 from xdscp.injector.bootstrap import REGEX_PROGRAM, Ports, Proxy, envoy_bootstrap, grpc_bootstrap
 from xdscp.resources.core import Key
 from xdscp.resources.mesh_api.fields import LARGEST_PROGRAM
+from xdscp.translators.names import grpc_server
 
 EXTENSIONS = (
     health_check_pb2, router_pb2, http_connection_manager_pb2, downstream_connections_pb2, http_protocol_options_pb2,
@@ -87,6 +88,13 @@ def test_ports_left_out() -> None:
 def test_regex_limit() -> None:
     """Envoy accepts the regular expressions that validation accepts."""
     assert REGEX_PROGRAM == LARGEST_PROGRAM
+
+
+def test_grpc_server_listener() -> None:
+    """a gRPC server asks for its listener by the name that it is served under."""
+    template = grpc_bootstrap(WEB, LOCAL)["server_listener_resource_name_template"]
+
+    assert template.replace("%s", "10.0.0.1:50051") == grpc_server("10.0.0.1", 50051)
 
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)

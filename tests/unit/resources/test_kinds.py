@@ -140,3 +140,47 @@ def test_any_manifest_is_an_object_or_refused(given_: dict[str, Any], kind: str)
             call()
         except Rejected as error:
             assert str(error)
+
+
+def ours(kind: str, spec: dict[str, Any]) -> Any:
+    metadata = {"name": "web", "namespace": "shop"}
+    manifest_ = {"apiVersion": "xdscp.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+    return parse(kind, Key("shop", "web"), manifest_)
+
+
+def test_policies_are_found_by_service() -> None:
+    """A TrafficPolicy is found by the Services that it is attached to, and by those that its routes send to."""
+    row = ours(
+        "TrafficPolicy",
+        {
+            "targetRefs": [{"group": "", "kind": "Service", "name": "web"}],
+            "routes": [{"backends": [{"name": "cart"}, {"name": "cart", "namespace": "other"}]}],
+        },
+    )
+    indexes = INDEXES["TrafficPolicy"]
+
+    assert list(indexes["target"](row)) == [Key("shop", "web")]
+    assert set(indexes["backend"](row)) == {Key("shop", "cart"), Key("other", "cart")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("Service", {"ports": [{"port": 80}], "selector": {"a": "b"}, "clusterIP": "10.0.0.1"}),
+        ("Pod", {}),
+        ("Namespace", {}),
+        ("Node", {}),
+        ("TrafficPolicy", {"targetRefs": [{"group": "", "kind": "Service", "name": "web"}]}),
+        ("MeshPolicy", {}),
+        ("ExternalService", {"hosts": ["example.com"], "ports": [{"number": 443}]}),
+        ("Workload", {"address": "10.0.0.1"}),
+    ],
+)
+def test_every_index_reads_its_kind(kind: str, spec: dict[str, Any]) -> None:
+    """Each index of a kind gives hashable values for an object of it."""
+    try:
+        row = ours(kind, spec)
+    except Rejected as error:
+        pytest.fail(str(error))
+    for index in INDEXES[kind].values():
+        assert all(isinstance(hash(value), int) for value in index(row))

@@ -41,6 +41,7 @@ class Route(Part):
     action: Annotated[Fixed | Repeated, Field(discriminator="type")] | None = None
     named: dict[str, Retry] = {}
     port: int | bool = 1
+    tries: tuple[Retry, ...] = Field((), min_length=1)
 
 
 class Spec(Part):
@@ -87,6 +88,7 @@ def findings(routes: list[dict[str, Any]], **spec: Any) -> list[tuple[str, str, 
             {"named": {"a.b/c": {"x": 1}}},
             ('spec.routes[0].named["a.b/c"].x', "1", "unknown field; allowed: attempts, perTry"),
         ),
+        ({"tries": [{"attempts": 0}]}, ("spec.routes[0].tries[0].attempts", "0", "must be greater than or equal to 1")),
         ({"port": []}, ("spec.routes[0].port", "[]", "must be a valid integer or a valid boolean")),
     ],
 )

@@ -42,9 +42,7 @@ def envoy_binary() -> str:
     return found
 
 
-def bootstrap(
-    clusters: Iterable[Message] = (), listeners: Iterable[Message] = ()
-) -> bootstrap_pb2.Bootstrap:
+def bootstrap(clusters: Iterable[Message] = (), listeners: Iterable[Message] = ()) -> bootstrap_pb2.Bootstrap:
     """A bootstrap with these as static resources, and an ADS server that is never there."""
     found = bootstrap_pb2.Bootstrap()
     found.node.id, found.node.cluster = "test", "test"
@@ -61,7 +59,9 @@ def bootstrap(
     return found
 
 
-def with_routes(virtual_hosts: Iterable[Message], clusters: Iterable[Message] = (), explicit: bool = False) -> bootstrap_pb2.Bootstrap:
+def with_routes(
+    virtual_hosts: Iterable[Message], clusters: Iterable[Message] = (), explicit: bool = False
+) -> bootstrap_pb2.Bootstrap:
     """A bootstrap whose listener has these virtual hosts in a table of its own."""
     table = route_pb2.RouteConfiguration.FromString(encode(rds.route_table(80, virtual_hosts)))
     manager = http_connection_manager_pb2.HttpConnectionManager(stat_prefix="test", route_config=table)
@@ -136,7 +136,7 @@ class _Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_OPTIONS = do_POST = do_GET
+    do_OPTIONS = do_POST = do_GET  # noqa: N815  # http.server looks for these names
 
     def log_message(self, *_: object) -> None:
         pass

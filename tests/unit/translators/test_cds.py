@@ -27,7 +27,10 @@ SECOND = timedelta(seconds=1)
 HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def of(connection: Connection = Connection(), protocol="http", **fields):
+PLAIN = Connection()
+
+
+def of(connection=PLAIN, protocol="http", **fields):
     return Destination("out/shop/reviews/80", "eds", protocol, connection, **fields)
 
 

@@ -77,7 +77,11 @@ def test_draining_priority_and_second_address():
     (group,) = decoded(eds.load_assignment("name", (LocalityEndpoints(Locality("r", "z"), 2, 5, (endpoint,)),)))[
         "endpoints"
     ]
-    assert (group["priority"], group["load_balancing_weight"], group["locality"]) == (2, 5, {"region": "r", "zone": "z"})
+    assert (group["priority"], group["load_balancing_weight"], group["locality"]) == (
+        2,
+        5,
+        {"region": "r", "zone": "z"},
+    )
     (found,) = group["lb_endpoints"]
     assert found["health_status"] == "DRAINING"
     assert found["endpoint"]["additional_addresses"] == [

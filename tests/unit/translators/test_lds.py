@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 
 from tests.unit.translators.decoding import decoded
-from tests.unit.translators.envoy_validation import ask, bootstrap, echo_server, refusal, running
+from tests.unit.translators.envoy_validation import ROOT, ask, bootstrap, echo_server, envoy_binary, refusal, running
 from xdscp.mesh.listening import Downstream, InboundPort, OutboundPort, TcpListener, TcpService
 from xdscp.mesh.routing import Backend, TcpRoute
 from xdscp.translators import cds, lds
@@ -26,7 +32,9 @@ def listeners(downstream: Downstream):
         "explicit": lds.explicit(0, "127.0.0.1", downstream),
         "tcp listener": lds.tcp(TcpListener("tcp/db", "127.0.0.1", 0, SHARED), downstream),
         "inbound": lds.inbound(
-            (InboundPort(8080, "http"), InboundPort(9090, "http2"), InboundPort(5432, "tcp")), "interception", downstream
+            (InboundPort(8080, "http"), InboundPort(9090, "http2"), InboundPort(5432, "tcp")),
+            "interception",
+            downstream,
         )[0],
         "inbound explicit": lds.inbound((InboundPort(8080, "http", "127.0.0.1", "127.0.0.1", 8081),), "explicit")[0],
         "inbound explicit tcp": lds.inbound((InboundPort(8080, "tcp", "127.0.0.1", "127.0.0.1", 8081),), "explicit")[0],
@@ -168,3 +176,35 @@ def test_inbound_explicit_carries_requests_and_upgrades():
     assert answer.echoed["path"] == "/b%2Fc"
     assert answer.echoed["headers"]["x-request-id"] == "mine"
     assert answer.headers["server"].startswith("BaseHTTP")
+
+
+@pytest.mark.envoy
+@pytest.mark.namespaces
+def test_interception_of_both_families():
+    """An unbound listener takes connections dialled to IPv4 and IPv6; what no service has is closed."""
+    need_namespaces()
+    script = [sys.executable, "-m", "tests.unit.translators.intercepted"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDSCP_ENVOY": envoy_binary()}
+    done = subprocess.run(
+        ["unshare", "--net", *script],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {address: found[address] for address in ("10.9.9.7", "fd09::7")} == {"10.9.9.7": "200", "fd09::7": "200"}
+    assert all("Dis" in found[address] or "Reset" in found[address] for address in ("10.9.9.8", "fd09::8")), found
+
+
+def need_namespaces():
+    """Root, iproute2 and iptables; without them the test is skipped."""
+    tools = ("unshare", "ip", "iptables", "ip6tables")
+    if os.geteuid() == 0 and all(map(shutil.which, tools)):
+        return
+    if "namespaces" in os.environ.get("XDSCP_REQUIRE", ""):
+        pytest.fail("no network namespaces")
+    pytest.skip("network namespaces need root, iproute2 and iptables")

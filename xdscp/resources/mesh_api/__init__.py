@@ -40,6 +40,8 @@ def _same(stored: Stored[Any]) -> Stored[Any]:
 
 def _labelled(workload: Workload) -> Workload:
     """Labels of spec and metadata are one; where both have a name, the spec's value counts."""
+    if not workload.labels and not workload.spec.labels:
+        return workload
     labels = tuple(sorted({**dict(workload.labels), **dict(workload.spec.labels)}.items()))
     return replace(workload, labels=labels, spec=workload.spec.model_copy(update={"labels": labels}))
 

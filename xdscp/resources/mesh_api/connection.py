@@ -6,6 +6,7 @@ Place in the flow: parts of `traffic_policy.TrafficPolicySpec`; `mesh.policy_con
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import takewhile
 from typing import Annotated, Literal, Self
 
@@ -28,6 +29,8 @@ _NAME = Annotated[str, Text("a name without spaces", r"[\x21-\x7e]+", 256)]
 _COOKIE_NAME = Annotated[str, Text("a cookie's name", r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", 256)]
 _COOKIE_PATH = Annotated[str, Text("a path that begins with /, without ;", r"/[\x21-\x3a\x3c-\x7e]*", 1024)]
 
+BASE_EJECTION = timedelta(seconds=30)
+"""Envoy's, where a policy names none."""
 LARGEST_RING = 8_388_608
 LARGEST_TABLE = 5_000_011
 _Ring = Annotated[int, Field(strict=True, ge=1, le=LARGEST_RING)]
@@ -263,8 +266,8 @@ class OutlierDetection(Part):
 
     @model_validator(mode="after")
     def _ejections_in_order(self) -> Self:
-        if self.max_ejection and self.base_ejection and self.max_ejection < self.base_ejection:
-            raise refusal("maxEjection must not be shorter than baseEjection")
+        if self.max_ejection and self.max_ejection < (self.base_ejection or BASE_EJECTION):
+            raise refusal("maxEjection must not be shorter than baseEjection, which left out is 30s")
         return self
 
 

@@ -165,7 +165,9 @@ class LabelMap:
     shortest: int = 0
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self._labels)
+        return core_schema.no_info_plain_validator_function(
+            self._labels, serialization=core_schema.plain_serializer_function_ser_schema(dict, when_used="json")
+        )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         values = {"type": "string", "maxLength": 63, "pattern": f"^({_LABEL_VALUE})?$"}

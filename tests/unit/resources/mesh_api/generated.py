@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
 
 from xdscp.resources.mesh_api import SPECS
-from xdscp.resources.schema import structural
+from xdscp.resources.structural import structural
 
 
-
+@cache
 def spec_of(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     """Specs of a kind that its structural schema allows."""
     schema = SPECS[kind].model_json_schema()
     return _value(structural(schema, schema.get("$defs", {})))
+
+
+@cache
+def field_of(kind: str, name: str) -> st.SearchStrategy[Any]:
+    """Values of one field of a kind's spec; of a list its entries."""
+    schema = SPECS[kind].model_json_schema()
+    field = structural(schema, schema.get("$defs", {}))["properties"][name]
+    return _value(field["items"]) if field["type"] == "array" else _value(field)
 
 
 def _value(schema: dict[str, Any]) -> st.SearchStrategy[Any]:

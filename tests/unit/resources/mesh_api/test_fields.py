@@ -27,7 +27,9 @@ def test_durations_are_those_of_gateway_api(text: str, milliseconds: int) -> Non
     assert TypeAdapter(fields.Duration).validate_python(text) == timedelta(milliseconds=milliseconds)
 
 
-@pytest.mark.parametrize("value", ["", "1", "1.5s", "-1s", "1e9s", "100000s", "1d", "1s ", 5, None, True, ["1s"], "1s" * 5])
+@pytest.mark.parametrize(
+    "value", ["", "1", "1.5s", "-1s", "1e9s", "100000s", "1d", "1s ", 5, None, True, ["1s"], "1s" * 5]
+)
 def test_other_durations_are_refused(value: object) -> None:
     """What is no duration is refused with an example of one."""
     assert "such as 250ms" in refused(fields.Duration, value)
@@ -142,7 +144,18 @@ def test_addresses_are_ip_addresses(value: object) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [{}, [], {"a/b/c": "x"}, {"-a": "x"}, {"a": "b c"}, {"a": 1}, {1: "a"}, {"a" * 64: "x"}, {"a": "x" * 64}, {"A_/b": "c"}],
+    [
+        {},
+        [],
+        {"a/b/c": "x"},
+        {"-a": "x"},
+        {"a": "b c"},
+        {"a": 1},
+        {1: "a"},
+        {"a" * 64: "x"},
+        {"a": "x" * 64},
+        {"A_/b": "c"},
+    ],
 )
 def test_labels_have_kubernetes_syntax(value: object) -> None:
     """What the API server would not take as labels is refused."""

@@ -1,0 +1,236 @@
+"""A mesh on loopback: a folder of manifests, the control plane as a process, applications, and Envoys behind recorders.
+
+Every mesh has a network of its own in 127.97.0.0/16, so that tests may run side by side. Applications stand at the
+addresses of their pods without a sidecar: what is tested is the client's Envoy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from examples.demo.control_plane import ControlPlane, acknowledged
+from examples.demo.envoy import Envoy, binary, bound
+from examples.demo.fleet import OUTBOUND_PORT, run_number
+from examples.demo.network import Loopback
+from examples.demo.processes import Process
+from tests.envoy import manifests
+from tests.envoy.recorder import Tap
+from xdscp.address import parsed
+from xdscp.injector.bootstrap import Ports, Proxy, envoy_bootstrap
+from xdscp.resources.core import Key
+
+PORT = 8080
+CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a load."""
+
+    sent: int
+    unanswered: int
+    seconds: float
+    statuses: dict[str, int]
+    instances: dict[str, list[float]]
+    """Instance to: answers, when the first and the last of them were asked for (monotonic)."""
+    failures: list[list[object]]
+    """Status, when sent and answered (monotonic), and the body of what was not 200."""
+    slowest: float
+
+    def require_none_lost(self, at_least=0):
+        """Fail with what was lost."""
+        lost = f"{len(self.failures) + self.unanswered} of {self.sent} lost: {self.statuses} {self.failures[:5]}"
+        assert not self.failures and not self.unanswered, lost
+        assert self.sent >= at_least, f"only {self.sent} requests were sent"
+
+
+class Load:
+    """A load under way; made by `Mesh.load`."""
+
+    def __init__(self, child):
+        self._child = child
+        self.report = None
+        self.started = time.monotonic()
+
+    async def last(self, count, rate):
+        """Return when about `count` requests were sent since the start."""
+        await asyncio.sleep(max(0.0, self.started + count / rate - time.monotonic()))
+
+    async def stop(self):
+        """Stop, wait for all answers, and return the report."""
+        if self.report is None:
+            self._child.stdin.close()
+            line = (await self._child.stdout.read()).splitlines()[-1]
+            await self._child.wait()
+            self.report = Report(**json.loads(line))
+        return self.report
+
+    def kill(self):
+        """End it without a report."""
+        if self._child.returncode is None:
+            self._child.kill()
+
+
+class Mesh:
+    """Control plane, applications and Envoys of one test."""
+
+    def __init__(self, folder, *, incremental):
+        self.folder = folder
+        self.directory = folder / "mesh"
+        self.incremental = incremental
+        self.applications = {}
+        self.envoys = {}
+        self.taps = {}
+        self.control_plane = None
+        self._lock, self.number = run_number()
+        self._loads = []
+        self.directory.mkdir()
+        self.put(CLIENT, *self.client_pod(CLIENT, 11))
+
+    def address(self, host):
+        """An address of this mesh's network."""
+        return f"127.97.{self.number}.{host}"
+
+    # -- the folder
+
+    def put(self, file, *objects):
+        """Write a file of manifests at once: readers see the old or the new text, never a part."""
+        prepared = self.folder / f".{file}"
+        prepared.write_text(yaml.safe_dump_all(objects, sort_keys=False))
+        written = time.monotonic()
+        prepared.replace(self.directory / f"{file}.yaml")
+        return written
+
+    def drop(self, file):
+        """Delete a file of manifests."""
+        (self.directory / f"{file}.yaml").unlink()
+
+    def client_pod(self, name, host):
+        """The pod of a client's Envoy."""
+        address = self.address(host)
+        return [manifests.pod(name, address, {"app": name}, annotations={"xdscp.io/explicit-address": address})]
+
+    # -- processes
+
+    async def start(self, *flags):
+        """Start the control plane; return when it is ready."""
+        former = self.control_plane
+        self.control_plane = await ControlPlane.start(
+            self.directory,
+            self.folder,
+            *flags,
+            xds=former.xds if former else "",
+            admin=former.admin if former else "",
+        )
+        return self
+
+    async def end(self, *, kill=False):
+        """Stop the control plane by SIGTERM, or by SIGKILL; returns the exit code."""
+        process = self.control_plane.process
+        return await (process.kill() if kill else process.stop(grace=8.0))
+
+    async def application(self, name, host, *, service="app", version=""):
+        """Start an application at the pod's address; returns that address when it answers."""
+        address = self.address(host)
+        argv = [sys.executable, "-m", "examples.demo.application", "--service", service, "--version", version]
+        argv += ["--instance", name, "--address", address, "--port", str(PORT)]
+        log = self.folder / f"{name}.log"
+        self.applications[name] = process = await Process.start(name, argv, log)
+        async with asyncio.timeout(15):
+            while '"main"' not in log.read_text():
+                process.require_running()
+                await asyncio.sleep(0.01)
+        return address
+
+    async def envoy(self, name=CLIENT, host=11, *, ready=True, concurrency=2, flags=("--disable-hot-restart",)):
+        """Start a client's Envoy behind a recorder of its own; return when it has its configuration."""
+        label = f"{name}-{len(self.taps)}"
+        tap = self.taps[label] = await Tap(self.control_plane.xds, label).start()
+        proxy = Proxy(Key(manifests.NAMESPACE, name), mode="explicit")
+        variant = "delta" if self.incremental else "sotw"
+        made = envoy_bootstrap(proxy, parsed(tap.address), Ports(15000, None, None), variant)
+        envoy = await start_envoy(label, made, self.folder, Loopback(self.address(host)), concurrency, flags)
+        envoy.tap = tap
+        self.envoys[label] = envoy
+        if ready:
+            await envoy.ready()
+        return envoy
+
+    @asynccontextmanager
+    async def load(self, *hosts, rate=1000, client=11, path="/"):
+        """Constant load through the client's Envoy within the block, sent by another process."""
+        argv = [sys.executable, "-m", "tests.envoy.load", self.address(client), str(OUTBOUND_PORT)]
+        argv += ["--rate", str(rate), "--path", path, *(part for host in hosts for part in ("--host", host))]
+        child = await asyncio.create_subprocess_exec(
+            *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 24
+        )
+        load = Load(child)
+        self._loads.append(load)
+        async with asyncio.timeout(15):
+            assert await child.stdout.readline() == b"running\n"
+        load.started = time.monotonic()
+        yield load
+        await load.stop()
+
+    # -- waiting
+
+    async def settled(self, quiet=0.1, timeout=10.0):
+        """Return when all that the folder says is acknowledged by all, and has been for a moment."""
+        last, since = None, time.monotonic()
+        async with asyncio.timeout(timeout):
+            while True:
+                now = await self.control_plane.syncz()
+                if now != last or not now or not acknowledged(now):
+                    last, since = now, time.monotonic()
+                elif time.monotonic() - since > quiet:
+                    return
+                await asyncio.sleep(0.01)
+
+    async def until(self, condition, timeout=5.0):
+        """Ask again until the condition is true; returns the seconds that it took."""
+        began = time.monotonic()
+        async with asyncio.timeout(timeout):
+            while not await condition():
+                await asyncio.sleep(0.01)
+        return time.monotonic() - began
+
+    async def stop(self):
+        """Stop everything."""
+        for load in self._loads:
+            load.kill()
+        await asyncio.gather(*(envoy.stop() for envoy in self.envoys.values()), return_exceptions=True)
+        for tap in self.taps.values():
+            await tap.stop()
+        if self.control_plane is not None:
+            await self.control_plane.stop()
+        await asyncio.gather(*(each.stop() for each in self.applications.values()), return_exceptions=True)
+        self._lock.close()
+
+    def broken(self):
+        """What did not hold on any stream."""
+        return [
+            *(f"{name}: {each}" for name, tap in self.taps.items() for each in tap.invariants.broken),
+            *(
+                f"{name}: M4: the endpoints of {each} never followed its cluster"
+                for name, tap in self.taps.items()
+                for each in tap.invariants.overdue()
+            ),
+        ]
+
+
+async def start_envoy(name, bootstrap, folder, place, concurrency, flags):
+    """An Envoy process with as many workers as a test wants."""
+    configuration = Path(folder) / f"{name}.json"
+    configuration.write_text(json.dumps(bound(bootstrap, place.address), indent=1))
+    argv = [str(binary()), "--config-path", str(configuration), "--log-level", "info"]
+    argv += ["--concurrency", str(concurrency), *flags]
+    process = await Process.start(f"envoy {name}", argv, Path(folder) / f"{name}.log")
+    return Envoy(process, place, f"http://{place.address}:15000")
