@@ -67,7 +67,10 @@ async def serve(settings: Settings) -> None:
     address = await admin.start(settings.admin_listen)
     log.info("admin listening", address=str(address))
     try:
-        (port,) = await streams.start(str(settings.xds_listen))
+        try:
+            (port,) = await streams.start(str(settings.xds_listen))
+        except OSError:
+            raise OSError(f"--xds-listen is {settings.xds_listen}: it is in use, or may not be bound") from None
         listening = settings.xds_listen if settings.xds_listen.path else Address(settings.xds_listen.host, port)
         log.info("xds listening", address=str(listening))
         await _until(stop, _feed(pipeline, Directory(settings.directory)), watch_lag(metrics.loop_lag.observe))

@@ -317,14 +317,12 @@ def outbound_port_of(view: View, number: int, egress: EgressMode, externals: boo
     return outbound.outbound_port(number, claims, egress)
 
 
-def _reach(view: View, namespace: str) -> tuple[EgressMode, bool]:
-    return traffic.egress_of(view, namespace), traffic.externals_allowed(view, namespace)
-
-
 @derived
-def port_listener_resource(view: View, number: int, namespace: str, downstream: Downstream) -> Resource:
-    """The outbound listener of a port number, for clients of a namespace."""
-    port = outbound_port_of(view, number, *_reach(view, namespace))
+def port_listener_resource(
+    view: View, number: int, egress: EgressMode, externals: bool, downstream: Downstream
+) -> Resource:
+    """The outbound listener of a port number."""
+    port = outbound_port_of(view, number, egress, externals)
     refers = [backend.destination for service in port.tcp for backend in service.route.backends]
     listener = lds.outbound_port(port, downstream)
     return resource(ResourceType.LDS, listener.name, encode(listener), refers)
@@ -390,10 +388,11 @@ def tables_of(view: View, scope: Scope, incremental: bool) -> Shard:
     ]
     tables: list[int | str] = []
     if intercepting:
+        reach = traffic.egress_of(view, scope.namespace), traffic.externals_allowed(view, scope.namespace)
         found += _good(view, outbound_listener_resource, scope.namespace, scope.downstream)
         for number in port_numbers(view):
-            found += _good(view, port_listener_resource, number, scope.namespace, scope.downstream)
-            if outbound_port_of(view, number, *_reach(view, scope.namespace)).http:
+            found += _good(view, port_listener_resource, number, *reach, scope.downstream)
+            if outbound_port_of(view, number, *reach).http:
                 tables.append(number)
     else:
         tables.append(names.EXPLICIT)
@@ -454,7 +453,9 @@ def inbound_of(view: View, ports: tuple[InboundPort, ...], proxy: Proxy) -> Shar
         found.append(resource(ResourceType.CDS, message.name, encode(message)))
     for inbound in lds.inbound(ports, proxy.mode, proxy.downstream):
         # In explicit mode a listener a port, named like the cluster behind it.
-        refers = [names.inbound_cluster(port.number) for port in ports] if proxy.mode == "interception" else [inbound.name]
+        refers = (
+            [names.inbound_cluster(port.number) for port in ports] if proxy.mode == "interception" else [inbound.name]
+        )
         found.append(resource(ResourceType.LDS, inbound.name, encode(inbound), refers))
     if proxy.role == "gateway":
         gateway = lds.gateway(proxy.explicit_port, proxy.explicit_address, downstream=proxy.downstream)

@@ -162,6 +162,8 @@ class Graph:
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self.runs = 0
+        """How many derivations ran."""
+        self.failed_runs = 0
         self._view = View(self)
         self._derivations: dict[tuple[Callable[..., Any], tuple[Hashable, ...]], Derivation] = {}
         self._sources: dict[Cell, Source] = {}
@@ -330,6 +332,7 @@ class Graph:
             value = derivation.function(self._view, *derivation.arguments)
         except Exception as error:  # a derivation that raises harms only what reads it
             value = Failure(error)
+            self.failed_runs += 1
         finally:
             self._running.pop()
             derivation.state = State.FRESH

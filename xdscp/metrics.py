@@ -95,12 +95,6 @@ class Metrics:
         self.source_synced = Gauge(
             "xdscp_source_synced", "1 once the source has told all that it holds.", registry=registry
         )
-        self.source_lag = Histogram(
-            "xdscp_source_lag_seconds",
-            "From a change at the source (a file's modification, an event's arrival) to its place in the tables.",
-            buckets=SECONDS,
-            registry=registry,
-        )
         self.loop_lag = Histogram(
             "xdscp_event_loop_lag_seconds", "How late the event loop wakes a timer.", buckets=FINE, registry=registry
         )

@@ -88,10 +88,11 @@ class Pipeline:
         self.graph.touch(self.store.apply(writes))
 
     def _settled(self, started: float) -> list[tuple[Stream, Snapshot]]:
-        runs, before = self.graph.runs, time.monotonic()
+        runs, failed, before = self.graph.runs, self.graph.failed_runs, time.monotonic()
         due = self.fleet.settle()
         self._metrics.settle.observe(time.monotonic() - before)
         self._metrics.derivations.inc(self.graph.runs - runs)
+        self._metrics.derivation_failures.inc(self.graph.failed_runs - failed)
         if due:
             wave = Wave(started, {stream for stream, _ in due})
             self._waves = [each for each in self._waves if each.streams]

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from examples.demo.checks import Result
-from examples.demo.envoy import binary
+from examples.demo.envoy import installed_version
 from examples.demo.fleet import OUTBOUND_PORT, Fleet
 from examples.demo.network import missing
 from examples.demo.processes import ProcessEnded
@@ -55,20 +55,20 @@ async def run(arguments: argparse.Namespace) -> int:
         return 2
     mode = "explicit" if arguments.mode == "explicit" or lacking else "interception"
     try:
-        binary()
-    except FileNotFoundError as error:
-        screen.failure(str(error))
+        version = await installed_version()
+    except (OSError, RuntimeError) as error:
+        screen.failure(f"Envoy cannot be run: {error}")
         return 2
     started, good = time.monotonic(), False
     fleet = Fleet.prepared(mode)
     try:
+        screen.title("xdscp: a folder of YAML drives real Envoys", described(fleet, version, lacking))
         try:
             with screen.waiting("starting the control plane, the applications and their Envoys"):
                 await fleet.start()
         except (ProcessEnded, RuntimeError, TimeoutError) as error:
             screen.failure(f"the mesh did not start: {error or type(error).__name__}")
             return 1
-        screen.title("xdscp: a folder of YAML drives real Envoys", await described(fleet, lacking))
         screen.note(f"{len(fleet.pods)} pods ready after {time.monotonic() - started:.1f} s")
         pace = arguments.pace if arguments.pace is not None else 1.5 * screen.moving
         results = await played(Stage(fleet, screen), chosen(arguments.scene), pace)
@@ -112,15 +112,14 @@ def chosen(numbers: Sequence[int] | None) -> list[tuple[int, Scene]]:
     return [(number, scene) for number, scene in enumerate(SCENES, 1) if not numbers or number in numbers]
 
 
-async def described(fleet: Fleet, lacking: str) -> str:
+def described(fleet: Fleet, version: str, lacking: str) -> str:
     """What runs here, in a line or two."""
-    version = await fleet.pods[CLIENT].envoy.version()
     if fleet.mode == "interception":
         where = "pods are network namespaces; iptables sends their connections through 15001 and 15006"
     else:
         where = "pods are loopback addresses, requests go to Envoy by Host (explicit mode)"
         where += f"; no network namespaces: {lacking}" if lacking else ""
-    return f"{len(fleet.pods)} applications, a real Envoy {version} beside each, one control plane\n{where}"
+    return f"{len(fleet.shop.pods())} applications, a real Envoy {version} beside each, one control plane\n{where}"
 
 
 def invite(screen: Screen, fleet: Fleet) -> None:

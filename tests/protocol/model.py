@@ -58,7 +58,7 @@ class Model:
         self.state = {type: {} for type in (CDS, EDS, LDS, RDS, VHDS)}
         self.reported = {type: {} for type in self.state}
         self.warming, self.rejections, self.refused = set(), 0, set()
-        self.careful = True
+        self.careful, self.blind = True, False
         self.connect(None)
 
     def connect(self, snapshot):
@@ -72,6 +72,8 @@ class Model:
         self.asked = set()
         if snapshot is not None:
             self.carry(self.session.publish(snapshot))
+        # asked for endpoints without clusters, a server cannot know which removals Envoy ignores
+        self.blind = self.blind or bool(self.warming)
         if not self.warming:
             self.ask(CDS)
         if self.state[CDS]:

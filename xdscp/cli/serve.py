@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -57,6 +58,8 @@ def run(
     except SettingsError as error:
         raise TyperException(str(error)) from None
 
+    # What gRPC's core writes by itself is no log line of ours; a bind that fails is told in one sentence.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import xdscp.app
 
     raise typer.Exit(xdscp.app.run(read))

@@ -20,10 +20,27 @@ BAD = frozenset({"503", "418", "no answer"})
 FAILING = "ratings-b"
 COUNT = 300
 
-RETRY = "    retry: {attempts: 3, retryOn: [5xx, connect-failure], backoff: 1ms, budget: {percent: 100}}\n"
-OUTLIER = "  outlierDetection: {consecutive5xx: 5, interval: 250ms, baseEjection: 2s, maxEjectionPercent: 50}\n"
-BREAKER = "  circuitBreaker: {maxConnections: 1, maxPendingRequests: 1}\n"
-FAULT = "    fault: {delay: {duration: 150ms, percent: 30}, abort: {httpStatus: 418, percent: 20}}\n"
+RETRY = """\
+    retry:
+      attempts: 3
+      retryOn: [5xx, connect-failure]
+      budget: {percent: 100}
+"""
+OUTLIER = """\
+  outlierDetection:
+    consecutive5xx: 5
+    interval: 250ms
+    baseEjection: 2s
+    maxEjectionPercent: 50
+"""
+BREAKER = """\
+  circuitBreaker: {maxConnections: 1, maxPendingRequests: 1}
+"""
+FAULT = """\
+    fault:
+      delay: {duration: 150ms, percent: 30}
+      abort: {httpStatus: 418, percent: 20}
+"""
 
 
 async def retry(stage: Stage) -> str:
