@@ -74,7 +74,7 @@ class Source:
 class Derivation:
     """One call `function(view, *arguments)`: its value, and the edges to what it read and who read it."""
 
-    __slots__ = ("arguments", "function", "good", "readers", "reads", "state", "value", "watchers")
+    __slots__ = ("arguments", "function", "good", "readers", "reads", "state", "told", "value", "watchers")
 
     def __init__(self, function: Callable[..., Any], arguments: tuple[Hashable, ...]) -> None:
         self.function = function
@@ -82,6 +82,8 @@ class Derivation:
         self.state = State.STALE
         self.value: Any = _UNSET
         self.good: Any = None
+        self.told: Any = _UNSET
+        """The value that `settle` last gave to the watcher."""
         self.reads: dict[Derivation | Source, None] = {}
         self.readers: set[Derivation] = set()
         self.watchers = 0
@@ -170,6 +172,7 @@ class Graph:
         self._running: list[Derivation] = []
         self._due: dict[Derivation, None] = {}
         self._unread: dict[Derivation, None] = {}
+        self._outdated: dict[Derivation, None] = {}
         self._failed: dict[Derivation, None] = {}
 
     def __len__(self) -> int:
@@ -200,6 +203,22 @@ class Graph:
             self._unread[derivation] = None
             self._forget()
 
+    @property
+    def outdated(self) -> int:
+        """How many derivations are known to need a run."""
+        return len(self._outdated)
+
+    def steps(self) -> Iterator[None]:
+        """Runs outdated derivations one after another, yielding after each, so that a large change need not be settled
+        in one go. What is left is `settle`'s. The rows must not change until the caller stops.
+        """
+        while self._outdated:
+            derivation = next(iter(self._outdated))
+            del self._outdated[derivation]
+            if derivation.readers or derivation.watchers:
+                self._settle(derivation)
+                yield
+
     def settle(self) -> Iterator[Derivation]:
         """Brings the watched calls up to date; yields each whose value (or `Failure`) changed.
 
@@ -208,10 +227,11 @@ class Graph:
         while self._due:
             derivation = next(iter(self._due))
             del self._due[derivation]
-            before = derivation.value
             self._settle(derivation)
-            if derivation.value is not before:
+            if derivation.value is not derivation.told:
+                derivation.told = derivation.value
                 yield derivation
+        self._outdated.clear()
         self._forget()
 
     def value(self, function: Callable[Concatenate[View, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -294,6 +314,7 @@ class Graph:
             self._suspect(derivation)
         if derivation.state is not State.RUNNING:
             derivation.state = State.STALE
+            self._outdated[derivation] = None
 
     def _suspect(self, derivation: Derivation) -> None:
         queue = [derivation]
@@ -368,6 +389,7 @@ class Graph:
             self._derivations.pop((derivation.function, derivation.arguments), None)
             self._due.pop(derivation, None)
             self._failed.pop(derivation, None)
+            self._outdated.pop(derivation, None)
             for read in derivation.reads:
                 read.readers.discard(derivation)
                 self._abandon(read)

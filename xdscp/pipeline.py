@@ -7,11 +7,12 @@ the source and is the next batch.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -35,6 +36,25 @@ log = structlog.get_logger()
 
 GC_THRESHOLD = (50_000, 50, 100)
 """Rows and derivations live long: the collector should not walk them for every few hundred messages."""
+
+
+MANY = 200
+"""From so many outdated derivations on, a change is settled in slices, with turns of the event loop between them."""
+
+SLICE = 0.02
+"""Seconds that the event loop waits at most while objects are parsed or derivations run one by one."""
+
+T = TypeVar("T")
+
+
+async def _unhurried(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, with a turn of the event loop after each slice: ACKs and health checks must not wait for a large batch."""
+    since = time.monotonic()
+    for item in items:
+        yield item
+        if time.monotonic() - since > SLICE:
+            await asyncio.sleep(0)
+            since = time.monotonic()
 
 
 @dataclass(slots=True)
@@ -66,7 +86,7 @@ class Pipeline:
     async def take(self, batch: Batch) -> None:
         """Applies a batch, settles, and publishes what changed."""
         started = time.monotonic()
-        writes = [Write(*row) for row in rows_of(batch)]
+        writes = [Write(*row) async for row in _unhurried(rows_of(batch))]
         for change in batch.changes:
             if change.manifest is None:
                 self.origins.pop((change.kind, change.key), None)
@@ -76,6 +96,9 @@ class Pipeline:
         self._write(writes)
         if batch.synced and not self.fleet.ready:
             self._become_ready()
+        if self.graph.outdated > MANY:
+            async for _ in _unhurried(self.graph.steps()):
+                pass
         due = self._settled(started)
         await self.fleet.publish(due)
         if due:

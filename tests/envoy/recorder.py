@@ -65,8 +65,13 @@ class Tap:
         self.invariants = Invariants()
         self.streams = 0
         self.open = 0
+        self.swallowed = lambda response: False
+        """Which responses are not passed on."""
+        self.passing = asyncio.Event()
+        """Cleared, requests of open streams wait here: their ACKs are lost for the time."""
+        self.passing.set()
         self._server = None
-        self._ends = []
+        self._calls = set()
 
     async def start(self):
         """Listen on a free port."""
@@ -108,6 +113,11 @@ class Tap:
             while not self.log or time.monotonic() - self.log[-1].time < seconds:
                 await asyncio.sleep(0.02)
 
+    def cut(self):
+        """End all streams, as a broken connection would."""
+        for call in self._calls:
+            call.cancel()
+
     # -- the proxy
 
     async def _delta(self, _, context):
@@ -125,6 +135,7 @@ class Tap:
         channel = aio.insecure_channel(self.upstream, options=[*UNLIMITED, ("grpc.use_local_subchannel_pool", 1)])
         try:
             call = channel.stream_stream(f"/{SERVICE}/{method}")()
+            self._calls.add(call)
             up = asyncio.create_task(self._requests(context, call, number, method == DELTA))
             down = asyncio.create_task(self._responses(context, call, number, method == DELTA))
             try:
@@ -134,6 +145,7 @@ class Tap:
                     task.cancel()
                 await asyncio.gather(up, down, return_exceptions=True)
                 call.cancel()
+                self._calls.discard(call)
             if down.done() and not down.cancelled() and isinstance(down.exception(), aio.AioRpcError):
                 end = down.exception()
         finally:
@@ -148,12 +160,15 @@ class Tap:
             request = decoded_request(data, stream, incremental)
             self.log.append(request)
             self.invariants.requested(request)
+            await self.passing.wait()
             await call.write(data)
         await call.done_writing()
 
     async def _responses(self, context, call, stream, incremental):
         while (data := await call.read()) is not aio.EOF:
             response = decoded_response(data, stream, incremental)
+            if self.swallowed(response):
+                continue
             self.log.append(response)
             self.invariants.responded(response)
             await context.write(data)

@@ -81,7 +81,7 @@ class Case:
     def shows(self, type: str, name: str) -> bool:
         """Whether out.yaml holds the resource."""
         show = self.settings.get("show", DEFAULT_SHOW)
-        patterns = ["*"] if isinstance(show, list) and type in show else show.get(type, []) if show else []
+        patterns = (["*"] if type in show else []) if isinstance(show, list) else show.get(type, [])
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -110,6 +110,7 @@ class Raw:
         self.call = call
         self.incremental = incremental
         self.first = True
+        self.reading = None
 
     async def send(self, type, names=(), unsubscribe=(), nonce="", error=None, known=None, version="", **node):
         """Send a request; `type` a ResourceType or a URL. The first one carries a node."""
@@ -140,8 +141,11 @@ class Raw:
 
     async def next(self, timeout=5.0):
         """The next response; an error when the stream ends."""
+        if not await self._arrived(timeout):
+            raise TimeoutError
+        read, self.reading = self.reading, None
         try:
-            data = await asyncio.wait_for(self.call.read(), timeout)
+            data = read.result()
         except grpc.aio.AioRpcError as error:
             raise StreamEnded(error.code(), error.details()) from error
         if data is grpc.aio.EOF:
@@ -174,25 +178,16 @@ class Raw:
         await self.send(answer.type, names, nonce=answer.nonce, error=message)
 
     async def silent(self, seconds=0.2):
-        """Nothing comes for that long; the read goes on."""
-        if not hasattr(self, "_pending"):
-            self._pending = None
-        read = asyncio.ensure_future(self.call.read())
-        done, _ = await asyncio.wait({read}, timeout=seconds)
-        if done:
-            raise AssertionError(f"a response came: {read.result()[:200]!r}")
-        self.call.read = _resumed(self.call, read)
+        """Nothing comes for that long."""
+        if await self._arrived(seconds):
+            raise AssertionError(f"a response came: {self.reading.result()[:200]!r}")
 
-
-def _resumed(call, read):
-    original = type(call).read
-
-    async def again():
-        del call.__dict__["read"]
-        assert original
-        return await read
-
-    return again
+    async def _arrived(self, seconds):
+        """Whether something was read in that time; the read goes on."""
+        if self.reading is None:
+            self.reading = asyncio.ensure_future(self.call.read())
+        done, _ = await asyncio.wait({self.reading}, timeout=seconds)
+        return bool(done)
 
 
 class StreamEnded(Exception):
@@ -221,3 +216,7 @@ async def connected(address, incremental=True):
             yield stream
         finally:
             call.cancel()
+            if stream.reading is not None:
+                await asyncio.wait({stream.reading})
+                if not stream.reading.cancelled():
+                    stream.reading.exception()

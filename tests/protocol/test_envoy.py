@@ -166,8 +166,9 @@ async def test_dx_11_real_rejection_and_revert(incremental, tmp_path):
                 control.publish(cluster("a", -1), cluster("b"), *rest)
                 await envoy.eventually(port, "y.test", (200, "two"))
                 assert await envoy.ask(port, "x.test") == (200, "one")
-                (event,) = rejected(control)
-                assert list(event[3]) == ["a"], event
+                async with asyncio.timeout(5):  # Envoy does not say which: it is found by halves
+                    while list(rejected(control)[-1][3]) != ["a"]:
+                        await asyncio.sleep(0.01)
                 control.publish(cluster("a"), cluster("b"), *rest)
                 await settled(control)
                 assert control.streams[0].state()["cds"].last_error == ""

@@ -141,3 +141,44 @@ async def test_stale_rejection_changes_nothing(incremental):
         await stream.ack(second)
         await stream.silent()
         assert control.streams[0].settled
+
+
+@BOTH
+async def test_a_bad_one_is_found_without_being_named(incremental):
+    """A message that names nothing: after a pause the response is tried in parts, and only the bad one stays out."""
+    many = [resource(CDS, f"n{number}") for number in range(40)]
+    async with serving(*many) as (control, address), connected(address, incremental) as stream:
+        await stream.send(CDS)
+        got, rejections = set(), 0
+        while len(got) < 39:
+            answer = await stream.next()
+            if "n17" in answer.names:
+                rejections += 1
+                await stream.nack(answer, "Proto constraint validation failed")
+            else:
+                got |= set(answer.names)
+                await stream.ack(answer)
+        await stream.silent(1.5)
+        assert rejections < 10
+        events = [event for event in control.events if event[0] == "rejected"]
+        assert [list(event[3]) for event in events] == [[]] * (rejections - 1) + [["n17"]]
+        assert control.streams[0].state()["cds"].last_error
+
+
+@BOTH
+async def test_a_client_that_rejects_all_is_left_alone(incremental):
+    """Who rejects whatever comes without a reason is tried a few times, and then not until something changes."""
+    many = [resource(CDS, f"n{number}") for number in range(300)]
+    async with serving(*many) as (control, address), connected(address, incremental) as stream:
+        await stream.send(CDS)
+        count = 0
+        while True:
+            try:
+                answer = await stream.next(2)
+            except TimeoutError:
+                break
+            count += 1
+            await stream.nack(answer, "no")
+        assert count <= 25
+        control.publish(*many[1:], resource(CDS, "n0", "2"))
+        assert "n0" in (await stream.next()).names

@@ -76,6 +76,28 @@ def test_incremental_equals_full(writes):
             assert value is not None
 
 
+@given(WRITES, st.integers(0, 5))
+@settings(deadline=None)
+def test_steps_before_settling_change_nothing_but_the_pace(writes, pause):
+    """running outdated derivations ahead gives the same changes as settling alone."""
+    ahead, plain = World(), World()
+    for world in (ahead, plain):
+        world.graph.watch(total)
+        world.graph.watch(tolerant)
+    for rows in writes:
+        for world in (ahead, plain):
+            world.write(**rows)
+        for _, _ in zip(range(pause), ahead.graph.steps(), strict=False):
+            pass
+
+        settled = [
+            {(each.function.__name__, each.arguments): each.value for each in world.graph.settle()}
+            for world in (ahead, plain)
+        ]
+        assert settled[0] == settled[1]
+        assert ahead.graph.outdated == 0
+
+
 @given(WRITES)
 @settings(deadline=None)
 def test_nothing_is_left_when_nothing_is_watched(writes):

@@ -64,13 +64,23 @@ class Planning:
                 self._plan_change(plan, want, had)
             elif name in forced or had.resource is not None or not had.certain:
                 gone.append(name)
+        if subscription.limit and len(plan.changed) > subscription.limit:
+            self._halve(plan, subscription.limit)
         self._plan_removals(plan, gone)
         return plan
+
+    def _halve(self, plan: Plan, limit: int) -> None:
+        """Leave all but `limit` of the resources for later, since one of them is bad."""
+        later = {one.name for one in plan.changed[limit:]}
+        del plan.changed[limit:]
+        plan.fresh = [one for one in plan.fresh if one.name not in later]
+        plan.arriving -= later
+        plan.kept |= {name: Had(self._subscription.has(name).resource, certain=False) for name in later}
 
     def _plan_change(self, plan: Plan, want: Resource, had: Had) -> None:
         name, subscription = want.name, self._subscription
         if subscription.rejected and subscription.rejected.get(name) == want.version:
-            if not had.certain and self._warming(name):
+            if (not had.certain or name in self._forced) and self._warming(name):
                 last = had.resource if had.resource is not None and had.resource.body else _no_endpoints(name)
                 plan.changed.append(last)
                 had = Had(last)

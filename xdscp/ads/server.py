@@ -31,8 +31,8 @@ MAX_REQUEST = 32 << 20
 """Bytes of a request: a reconnecting proxy reports the versions of all that it has."""
 HOLD = 20.0
 """Seconds that routes wait for a cluster's acknowledgement; Envoy's own limit for warming is 15."""
-TICK = 5.0
-"""Seconds between looks at what is overdue."""
+TICK = 1.0
+"""Seconds between looks at what is overdue, and before a response rejected as a whole is tried in parts."""
 
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.bdp_probe", 0),  # a PING for every burst of data doubles the cost of a push
@@ -182,6 +182,8 @@ class Stream:
         try:
             if self._session.holding and now - self._sent_at.get(CDS.type, now) > HOLD:
                 self._carry_out(self._session.expire())
+            if self._session.doubtful:
+                self._carry_out(self._session.retry())
         except Exception:
             LOG.exception("the stream of %s failed", self.client.id)
             self.close(grpc.StatusCode.INTERNAL, "the stream failed")

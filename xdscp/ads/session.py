@@ -20,6 +20,9 @@ from xdscp.ads.types import BY_URL, CDS, EDS, LDS, RDS, SDS, VHDS, Rule
 from xdscp.ads.wire import MAX_NAMES, Request
 from xdscp.snapshot import Resource, ResourceType, Snapshot
 
+MAX_REJECTIONS = 20
+"""In a row, after which a client is not tried again until something changes; enough to find one bad in thousands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
@@ -42,7 +45,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The client rejected a response; `versions` are the resources blamed, name to version."""
+    """The client rejected a response; `versions` are the resources blamed (name to version), none if it is not known."""
 
     type: ResourceType | None
     nonce: str
@@ -149,33 +152,73 @@ class Session:
         subscription.flight = None
         if subscription.rule is CDS:
             self._order.patient = True
-        if error is None:
-            subscription.acked = response.number
-            if flight.removes:
-                subscription.rejected = None  # what stood in the way may be gone: one more try
-            if not subscription.rejected:
-                subscription.error = ""
-            return Accepted(response.type, response.nonce, response.version)
-        subscription.error = error or "rejected without a message"
+        if error is not None:
+            return self._rejected(subscription, flight, error or "rejected without a message")
+        subscription.acked = response.number
+        subscription.failures = 0
+        if subscription.limit:
+            pending = subscription.uncertain()
+            subscription.limit = subscription.limit * 2 if pending else 0
+        if flight.removes:
+            subscription.rejected = None  # what stood in the way may be gone: one more try
+        if not subscription.rejected:
+            subscription.error = ""
+        return Accepted(response.type, response.nonce, response.version)
+
+    def _rejected(self, subscription: Subscription, flight: Flight, error: str) -> Command:
+        """Nothing of a rejected response is certain; what is blamed is not sent again, the rest is."""
+        response = flight.response
+        subscription.error = error
+        subscription.failures += 1
         blamed = _blamed(flight.changed, error)
         exceptions = dict(subscription.exceptions or {})
         rejected = dict(subscription.rejected or {})
         for one in flight.changed:
-            if not subscription.covers(one.name):
-                continue
             kept = exceptions.get(one.name)
-            if kept is not None:
-                if kept.resource == one:  # it stood in for one rejected before
-                    exceptions[one.name] = Had(_before(flight, one))
-                continue
-            exceptions[one.name] = Had(_before(flight, one), certain=False)
-            if one.name in blamed:
-                rejected[one.name] = one.version
+            if kept is not None and kept.resource == one:  # it stood in for one rejected before
+                exceptions[one.name] = Had(_before(flight, one))
+            elif kept is None and subscription.covers(one.name):
+                exceptions[one.name] = Had(_before(flight, one), certain=False)
+                if one.name in blamed:
+                    rejected[one.name] = one.version
         subscription.exceptions = exceptions or None
         subscription.rejected = rejected or None
+        if not blamed and flight.changed:
+            if subscription.limit == 0:
+                subscription.suspects = tuple(one.name for one in flight.changed)
+                self._give_up(subscription)
+            subscription.limit = max(1, len(flight.changed) // 2)
+        if subscription.failures > MAX_REJECTIONS:
+            subscription.suspects, subscription.limit = (), 0
+            self._give_up(subscription)
         if flight.changed and response.removed:  # whether removals beside what is bad were taken is not known
             subscription.force([name for name in response.removed if subscription.covers(name)])
         return Rejected(response.type, response.nonce, subscription.error, blamed)
+
+    def _give_up(self, subscription: Subscription) -> None:
+        """Send nothing again of what was rejected, until it changes."""
+        if self._target is None:
+            return
+        rejected = subscription.rejected or {}
+        for name in subscription.uncertain():
+            want = self._target.find(subscription.rule.type, name)
+            if want is not None:
+                rejected[name] = want.version
+        subscription.rejected = rejected or None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a client rejected something without saying what; `retry` looks for it."""
+        return any(one.suspects for one in self.subscriptions)
+
+    def retry(self) -> list[Command]:
+        """Send again, in halves, what was rejected as a whole; the shell calls it after a pause."""
+        for subscription in self.subscriptions:
+            for name in subscription.suspects:
+                if subscription.rejected:
+                    subscription.rejected.pop(name, None)
+            subscription.suspects = ()
+        return self._advance()
 
     # -- what the client gets
 
@@ -299,7 +342,8 @@ def _before(flight: Flight, one: Resource) -> Resource | None:
 
 
 def _blamed(changed: tuple[Resource, ...], message: str) -> dict[str, str]:
-    """The resources that a client's message names; all, when it names none."""
+    """The resources that a client's message names, or the only one that there is; none when it is not known."""
+    if len(changed) == 1:
+        return {changed[0].name: changed[0].version}
     words = {word.rstrip(":.,") for word in re.split(r"[\s'\"`,;()]+", message)}
-    named = {one.name: one.version for one in changed if one.name in words}
-    return named or {one.name: one.version for one in changed}
+    return {one.name: one.version for one in changed if one.name in words}

@@ -52,8 +52,10 @@ class Subscription:
         "answer",
         "error",
         "exceptions",
+        "failures",
         "flight",
         "forced",
+        "limit",
         "named",
         "names",
         "number",
@@ -61,6 +63,7 @@ class Subscription:
         "reported",
         "rule",
         "sent",
+        "suspects",
         "version",
         "wildcard",
     )
@@ -79,6 +82,12 @@ class Subscription:
         """A response is due though nothing may be in it."""
         self.rejected: dict[str, str] | None = None
         """Name to the version that the client rejected."""
+        self.suspects: tuple[str, ...] = ()
+        """Names among which one was rejected, it is not known which; tried again in halves, after a pause."""
+        self.limit = 0
+        """How many resources a response may change while a bad one is looked for; 0 for any number."""
+        self.failures = 0
+        """Rejections in a row."""
         self.reported = False
         """The client reported to have what it is about to be sent: nothing of it warms."""
         self.flight: Flight | None = None
@@ -115,6 +124,11 @@ class Subscription:
         asked = set(names) if self.wildcard else self.names.intersection(names)
         if asked:
             self.forced = (self.forced or set()).union(asked)
+
+    def uncertain(self) -> list[str]:
+        """Names that the client may or may not have, and that were not rejected by themselves."""
+        rejected = self.rejected or {}
+        return [name for name, had in (self.exceptions or {}).items() if not had.certain and name not in rejected]
 
     def settled(self, target: Snapshot) -> bool:
         """Whether the client has acknowledged all that `target` has for it, as far as it takes it."""
