@@ -9,9 +9,11 @@ Place in the flow: called by `cli.serve` with the settings; `cli.translate` and 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import signal
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -33,6 +35,9 @@ from xdscp.sources.directory import Directory, DirectoryNotReadable
 
 log = structlog.get_logger()
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3)."""
+
 GRACE = 4.0
 """Seconds that open streams have at shutdown; with all else it must end within 5."""
 
@@ -40,12 +45,25 @@ GRACE = 4.0
 def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code."""
     logging.configure(settings.log_format, settings.log_level)
+    _return_freed_memory()
     try:
         uvloop.run(serve(settings))
     except (OSError, DirectoryNotReadable) as error:
         sys.stderr.write(f"xdscp: {error}\n")
         return 2
     return 0
+
+
+def _return_freed_memory() -> None:
+    """Lets glibc give large blocks back to the kernel, always.
+
+    By default it raises its threshold with the sizes that it sees: after a storm of first configurations 300 KB a stream
+    were kept for ever.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, 128 << 10)
+        mallopt(M_TRIM_THRESHOLD, 128 << 10)
 
 
 async def serve(settings: Settings) -> None:

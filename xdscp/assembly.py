@@ -94,6 +94,15 @@ def endpoints_resource(view: View, service: Key, number: int, subset: str, vanta
 
 
 @derived
+def fixed_endpoints_resource(view: View, service: Key, number: int, subset: str) -> Resource | None:
+    """The load assignment of a fixed address for gRPC clients, which know no endpoints inside of a cluster."""
+    destination = outbound.destination_of(view, service, number, subset, "grpc")
+    if destination is None:
+        return None
+    return resource(ResourceType.EDS, destination.name, encode(eds.fixed(destination.name, destination.endpoints)))
+
+
+@derived
 def virtual_host_resource(view: View, service: Key, number: int, dialect: Dialect, own: bool) -> Resource | None:
     """The virtual host of a service's HTTP port."""
     host = outbound.virtual_host_of(view, service, number, dialect, own)
@@ -165,12 +174,14 @@ def _resources_of(view: View, owner: Key, audience: Audience) -> Iterator[Resour
     ports = ports_of(view, owner)
     subsets = ("", *(name for name, _ in traffic.subsets_of(view, owner))) if ports else ()
     for port in ports:
-        vantage = vantage_for(view, owner, port.number, audience.vantage)
         for subset in subsets:
             yield from _good(view, cluster_resource, owner, port.number, subset, dialect)
             destination = view.attempt(outbound.destination_of, owner, port.number, subset, dialect).value
             if destination is not None and destination.discovery == "eds":
+                vantage = vantage_for(view, owner, port.number, audience.vantage, subset)
                 yield from _good(view, endpoints_resource, owner, port.number, subset, vantage)
+            elif destination is not None and destination.discovery == "static" and dialect == "grpc":
+                yield from _good(view, fixed_endpoints_resource, owner, port.number, subset)
         if port.protocol == "tcp":
             continue
         if dialect == "grpc":
@@ -179,10 +190,11 @@ def _resources_of(view: View, owner: Key, audience: Audience) -> Iterator[Resour
                 yield from _good(view, grpc_listener_resource, owner, port.number, f"{host}:{port.number}")
         else:
             yield from _good(view, virtual_host_resource, owner, port.number, dialect, audience.own)
+    if dialect == "grpc":  # a target of its own would be needed to dial an ExternalService
+        return
     for number in external_ports_of(view, owner) if audience.externals else ():
         yield from _good(view, external_cluster_resource, owner, number, dialect)
-        if dialect != "grpc":
-            yield from _good(view, external_host_resource, owner, number, dialect)
+        yield from _good(view, external_host_resource, owner, number, dialect)
 
 
 def _good(view: View, function: Callable[..., Resource | None], *args: Any) -> Iterator[Resource]:
@@ -444,14 +456,15 @@ def inbound_of(view: View, ports: tuple[InboundPort, ...], proxy: Proxy) -> Shar
     found: list[Resource] = []
     if proxy.role == "grpc":
         for port in ports:
-            for host in ("0.0.0.0", "[::]"):  # noqa: S104  # the names that servers ask for
+            for host in ("0.0.0.0", "::"):  # noqa: S104  # the addresses that servers ask for
                 listener = grpc.server_listener(host, port.number)
                 found.append(resource(ResourceType.LDS, listener.name, encode(listener)))
         return shard(found)
     for port in ports:
         message = cds.inbound_cluster(port)
         found.append(resource(ResourceType.CDS, message.name, encode(message)))
-    for inbound in lds.inbound(ports, proxy.mode, proxy.downstream):
+    # Nothing is intercepted at a gateway: it has no ports but its own.
+    for inbound in lds.inbound(ports, proxy.mode, proxy.downstream) if proxy.role != "gateway" else ():
         # In explicit mode a listener a port, named like the cluster behind it.
         refers = (
             [names.inbound_cluster(port.number) for port in ports] if proxy.mode == "interception" else [inbound.name]

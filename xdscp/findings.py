@@ -48,6 +48,8 @@ class Findings:
     def watch(self, writes: Iterable[Write]) -> None:
         """Follows the objects written, and tells which manifests are refused now."""
         for write in writes:
+            if write.row is None and self._refused and isinstance(write.key, Key):
+                self._refused.pop((write.kind, write.key), None)
             if write.kind == "Problem":
                 self._tell(self._store.row("Problem", write.key), write.row)
             elif write.kind in CHECKS and isinstance(write.key, Key):

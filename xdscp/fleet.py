@@ -126,6 +126,8 @@ class Fleet:
         if isinstance(value, Proxy):
             identity: Any = derivation.arguments
             before = self._proxies.get(identity)
+            if before is not None and before.known and not value.known:
+                return  # its pod was deleted while it still runs: it drains with the listeners that it has
             self._proxies[identity] = value
             for stream in self._streams.get(identity, ()):
                 if before is not None:

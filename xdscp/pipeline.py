@@ -12,7 +12,7 @@ import gc
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -27,7 +27,7 @@ from xdscp.metrics import Metrics
 from xdscp.provenance import sources_of
 from xdscp.resources.core import Key, Problem
 from xdscp.resources.kinds import INDEXES
-from xdscp.snapshot import Snapshot, changes
+from xdscp.snapshot import ResourceType, Snapshot, changes
 from xdscp.sources.admission import rows_of
 from xdscp.sources.changes import Batch
 from xdscp.store import Store, Write
@@ -57,6 +57,10 @@ async def _unhurried(items: Iterable[T]) -> AsyncIterator[T]:
             since = time.monotonic()
 
 
+WAVES = 64
+"""Changes whose acknowledgement is awaited: a client that answers nothing must not make each change last for ever."""
+
+
 @dataclass(slots=True)
 class Wave:
     """The streams that have yet to acknowledge a change, since when."""
@@ -77,7 +81,7 @@ class Pipeline:
         self._metrics = metrics
         self._verify = verify
         self._waves: list[Wave] = []
-        self._refusing: set[tuple[Stream, Any]] = set()
+        self._refusing: set[tuple[Stream, ResourceType]] = set()
         gc.disable()  # until the first rows are in: they only grow, and walking them again and again is quadratic
         self._write([Write("Environment", ENVIRONMENT, environment)])
 
@@ -118,8 +122,10 @@ class Pipeline:
         self._metrics.derivation_failures.inc(self.graph.failed_runs - failed)
         if due:
             wave = Wave(started, {stream for stream, _ in due})
-            self._waves = [each for each in self._waves if each.streams]
             self._waves.append(wave)
+            while len(self._waves) > WAVES:
+                late = self._waves.pop(0)
+                log.info("change not acknowledged by all", streams=len(late.streams), limit="late")
         return due
 
     def _become_ready(self) -> None:
@@ -152,7 +158,7 @@ class Pipeline:
         """A stream ended."""
         log.info("stream closed", node=stream.client.id)
         self.fleet.leave(stream)
-        self._refusing = {each for each in self._refusing if each[0] is not stream}
+        self._relent({each for each in self._refusing if each[0] is stream})
         self._settle_waves(stream)
 
     def sent(self, stream: Stream, command: Send) -> None:  # noqa: ARG002  # the registry's signature
@@ -166,10 +172,9 @@ class Pipeline:
         if command.type is None:
             return
         self._metrics.acks[command.type].inc()
-        if self._refusing:
-            self._refusing.discard((stream, command.type))
-            if not self._refusing:
-                self.findings.relent()
+        # An ACK may be of the neighbours of what is still refused: only a state without an error says that all is well.
+        if self._refusing and not stream.state()[command.type.value].last_error:
+            self._relent({(stream, command.type)})
         if self._waves:
             self._settle_waves(stream)
 
@@ -193,6 +198,13 @@ class Pipeline:
         """A client asked for a type that we do not serve."""
         self._metrics.refuse("unknown_type")
         log.warning("type not served", node=stream.client.id, url=url, limit=stream.client.id)
+
+    def _relent(self, done: set[tuple[Stream, ResourceType]]) -> None:
+        """These refuse no longer; when none does, what was refused is forgotten."""
+        if self._refusing:
+            self._refusing -= done
+            if not self._refusing:
+                self.findings.relent()
 
     def _blamed(self, stream: Stream, command: Rejected) -> Iterator[Problem]:
         client = stream.client

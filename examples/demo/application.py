@@ -44,6 +44,8 @@ class Request:
     path: str
     headers: Headers
     body: bytes
+    lines: tuple[str, ...] = ()
+    """The header lines as they came: with the case of their names, and each of a name that came more than once."""
 
 
 Handler = Callable[[Request], Awaitable[tuple[int, object]]]
@@ -88,7 +90,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
         body = await read_chunks(reader)
     else:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Request(method, path, headers, body)
+    return Request(method, path, headers, body, tuple(lines))
 
 
 async def read_chunks(reader: asyncio.StreamReader) -> bytes:

@@ -96,6 +96,7 @@ class Network:
         self._subnet6 = subnet6
         self._count = 0
         self._names: list[str] = []
+        self._ports: dict[str, str] = {}
 
     @property
     def _bridge(self) -> str:
@@ -123,6 +124,7 @@ class Network:
         host = host or self._count + 100
         pod, port = f"{self._prefix}{name}", f"veth{self._count}"
         await self._add(pod)
+        self._ports[pod] = port
         # A hardware address by number: one that comes back with its address is found by those who remember it.
         peer = f"peer name eth0 address 02:00:00:00:{host >> 8:02x}:{host & 255:02x} netns {pod}"
         await batch(self._bridge, [f"link add {port} type veth {peer}", f"link set {port} master br0 up"])
@@ -139,6 +141,8 @@ class Network:
     async def remove(self, namespace: Namespace) -> None:
         """Remove one pod's namespace; its processes must have been stopped."""
         self._names.remove(namespace.name)
+        # The kernel removes a namespace some time after its name; its link goes now, so that the address is free.
+        await output("ip", "-n", self._bridge, "link", "delete", self._ports.pop(namespace.name))
         await output("ip", "netns", "delete", namespace.name)
 
     async def stop(self) -> None:

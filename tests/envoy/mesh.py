@@ -14,11 +14,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import yaml
 
 from examples.demo.control_plane import ControlPlane, acknowledged
 from examples.demo.envoy import Envoy, binary, bound
-from examples.demo.fleet import OUTBOUND_PORT, run_number
+from examples.demo.fleet import CONTROL_PORT, OUTBOUND_PORT, run_number
+from examples.demo.load import Caller
 from examples.demo.network import Loopback
 from examples.demo.processes import Process
 from tests.envoy import manifests
@@ -47,7 +49,7 @@ class Report:
 
     def require_none_lost(self, at_least=0):
         """Fail with what was lost."""
-        lost = f"{len(self.failures) + self.unanswered} of {self.sent} lost: {self.statuses} {self.failures[:5]}"
+        lost = f"{self.instances} {len(self.failures) + self.unanswered} of {self.sent} lost: {self.statuses} {self.failures[:5]}"
         assert not self.failures and not self.unanswered, lost
         assert self.sent >= at_least, f"only {self.sent} requests were sent"
 
@@ -139,11 +141,16 @@ class Mesh:
         await self.control_plane.stop()  # its connections to the admin interface
         return code
 
-    async def application(self, name, host, *, service="app", version=""):
-        """Start an application at the pod's address; returns that address when it answers."""
-        address = self.address(host)
+    async def application(self, name, host, *, service="app", version="", control=False, port=PORT):
+        """Start an application at the pod's address; returns that address when it answers.
+
+        `host` is the last part of an address of this mesh, or any other address.
+        """
+        address = self.address(host) if isinstance(host, int) else host
         argv = [sys.executable, "-m", "examples.demo.application", "--service", service, "--version", version]
-        argv += ["--instance", name, "--address", address, "--port", str(PORT)]
+        argv += ["--instance", name, "--address", address, "--port", str(port)]
+        if control:
+            argv += ["--control", f"{address}:{CONTROL_PORT}"]
         log = self.folder / f"{name}.log"
         self.applications[name] = process = await Process.start(name, argv, log)
         async with asyncio.timeout(15):
@@ -151,6 +158,13 @@ class Mesh:
                 process.require_running()
                 await asyncio.sleep(0.01)
         return address
+
+    async def behave(self, host, **changes):
+        """Change what the application at an address, started with `control`, does with requests."""
+        async with aiohttp.ClientSession() as http:
+            url = f"http://{self.address(host)}:{CONTROL_PORT}/"
+            async with http.post(url, data=json.dumps(changes)) as answer:
+                answer.raise_for_status()
 
     async def envoy(self, name=CLIENT, host=11, *, ready=True, concurrency=2, flags=("--disable-hot-restart",)):
         """Start a client's Envoy behind a recorder of its own; return when it has its configuration."""
@@ -163,8 +177,19 @@ class Mesh:
         envoy.tap = tap
         self.envoys[label] = envoy
         if ready:
-            await envoy.ready()
+            try:
+                await envoy.ready()
+            except TimeoutError:
+                self.explain(label)
+                raise
         return envoy
+
+    def explain(self, label):
+        """Print what passed between an Envoy and the control plane, and the ends of their logs."""
+        for one in self.taps[label].log[-40:]:
+            print(str(one)[:400])
+        print(self.envoys[label].process.tail(10))
+        print(self.control_plane.process.tail(10))
 
     @asynccontextmanager
     async def load(self, *hosts, rate=1000, client=11, path="/"):
@@ -181,6 +206,11 @@ class Mesh:
         load.started = time.monotonic()
         yield load
         await load.stop()
+
+    async def ask(self, host, count=60, *, client=11):
+        """Send some requests from this process, eight at a time, and return the report."""
+        async with Caller(Loopback(), f"http://{self.address(client)}:{OUTBOUND_PORT}", host) as caller:
+            return await caller.send(count)
 
     # -- waiting
 

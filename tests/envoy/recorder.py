@@ -7,6 +7,7 @@ same. It opens a channel of its own for each stream: a control plane that is gon
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -64,7 +65,8 @@ class Tap:
         self.log = []
         self.invariants = Invariants()
         self.streams = 0
-        self.open = 0
+        self.spans = []
+        """When each stream began and ended (monotonic; infinity: it has not)."""
         self.swallowed = lambda response: False
         """Which responses are not passed on."""
         self.passing = asyncio.Event()
@@ -129,7 +131,8 @@ class Tap:
     async def _serve(self, context, method):
         self.streams += 1
         number = self.streams
-        self.open += 1
+        span = [time.monotonic(), math.inf]
+        self.spans.append(span)
         self.invariants.opened(number)
         end = None
         channel = aio.insecure_channel(self.upstream, options=[*UNLIMITED, ("grpc.use_local_subchannel_pool", 1)])
@@ -149,7 +152,7 @@ class Tap:
             if down.done() and not down.cancelled() and isinstance(down.exception(), aio.AioRpcError):
                 end = down.exception()
         finally:
-            self.open -= 1
+            span[1] = time.monotonic()
             self.invariants.closed(number)
             await channel.close()
         if end is not None:

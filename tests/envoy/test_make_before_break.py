@@ -6,15 +6,26 @@ In each test at least 5,000 requests go through one Envoy with two workers, and 
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
-from tests.envoy.manifests import endpoint_slice, policy, route, service, subsets
+from examples.demo.control_plane import free_port
+from tests.envoy.manifests import endpoint_slice, pod, policy, route, service, subsets
+from tests.envoy.messages import endpoints_of
 
 RATE = 1500
 BEFORE = 1500
 ENOUGH = 5000
 MARGIN = 5300
+
+
+def resolved(name):
+    """Whether a name has an IPv4 address."""
+    try:
+        return bool(socket.gethostbyname(name))
+    except OSError:
+        return False
 
 
 async def running(mesh, *names):
@@ -178,8 +189,6 @@ async def test_or_11_subsets_are_renamed_and_moved(mesh):
 
 def pods_of(mesh, a, b):
     """Two pods of the versions a and b."""
-    from tests.envoy.manifests import pod
-
     return [pod(f"app-{version}", address, {"app": "app", "version": version}) for version, address in (("a", a), ("b", b))]
 
 
@@ -215,6 +224,31 @@ async def test_dx_10_service_is_deleted_and_created_after_a_while(mesh):
         await load.last(300, 300)
     load.report.require_none_lost(300)
     assert set(load.report.instances) == {"b"}
+
+
+@pytest.mark.skipif(not resolved(socket.gethostname()), reason="this machine's own name is not resolved")
+async def test_ep_06_service_becomes_an_external_name_and_comes_back(mesh):
+    """A ClusterIP service becomes a DNS name: its endpoints serve until the name is resolved, and so on the way back."""
+    port = free_port()  # the same everywhere, since an ExternalName is called on the service's own port
+    a = await mesh.application("a", 21, port=port)
+    name = socket.gethostname()
+    await mesh.application("b", socket.gethostbyname(name), port=port)
+    slice_ = endpoint_slice("app-1", "app", a, port=port, port_name=f"http-{port}")
+    mesh.put("app", service("app", (port, port)), slice_)
+    await mesh.start()
+    envoy = await mesh.envoy()
+
+    async def change():
+        mesh.put("app", service("app", (port, port), type="ExternalName", externalName=name))
+        await mesh.settled()
+        await asyncio.sleep(0.3)
+        mesh.put("app", service("app", (port, port)), slice_)
+
+    report, moment = await changed_under_load(mesh, change)
+    assert report.instances["b"][0] > 100
+    pushed = [one.bodies.get(f"out/shop/app/{port}") for one in envoy.tap.responses("eds")]
+    assert all(endpoints_of(body) for body in pushed if body), "emptied while the name was being resolved"
+    assert only(report, moment + 0.05, {"a"}) == {}
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["sigterm", "sigkill"])

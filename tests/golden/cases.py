@@ -1,10 +1,10 @@
 """The golden cases: folders `<topic>/<case>` of in.yaml, case.yaml (optional) and out.yaml.
 
-    in.yaml     manifests as for kubectl apply; the first line is a comment that says what the case shows
-    case.yaml   proxies: [{node: shop/client, role: sidecar, mode: interception, variant: delta}]
-                show: {cds: [patterns of names], ...}; a list of types shows all of them
-                environment: fields of `mesh.environment.Environment`
-    out.yaml    by proxy and type the resources decoded, and the problems; written by `pytest tests/golden --update`
+in.yaml     manifests as for kubectl apply; the first line is a comment that says what the case shows
+case.yaml   proxies: [{node: shop/client, role: sidecar, mode: interception, variant: delta}]
+            show: {cds: [patterns of names], ...}; a list of types shows all of them
+            environment: fields of `mesh.environment.Environment`
+out.yaml    by proxy and type the resources decoded, and the problems; written by `pytest tests/golden --update`
 """
 
 from __future__ import annotations
@@ -90,5 +90,7 @@ def all_cases() -> list[Case]:
     found = []
     for folder in sorted({path.parent for path in FOLDER.glob("*/*/*.yaml")}):
         path = folder / "case.yaml"
-        found.append(Case(folder, (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}))
+        settings = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+        assert settings.keys() <= {"proxies", "show", "environment"}, f"{path} has unknown settings"
+        found.append(Case(folder, settings))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
@@ -21,15 +21,16 @@ from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.http.header_formatters.preserve_case.v3 import preserve_case_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf.json_format import MessageToJson
 
-from xdscp.snapshot import Resource, ResourceType
+from xdscp.snapshot import Resource, ResourceType, Snapshot
 
 EXTENSIONS = (
     cors_pb2, dynamic_forward_proxy_pb2, fault_pb2, file_pb2, forward_proxy_cluster_pb2, http_protocol_options_pb2,
-    original_dst_pb2, preserve_case_pb2, router_pb2, tcp_proxy_pb2, tls_pb2,
+    original_dst_pb2, preserve_case_pb2, previous_hosts_pb2, router_pb2, tcp_proxy_pb2, tls_pb2,
 )  # fmt: skip
 """What stands inside of `Any`: imported so that the JSON form knows them."""
 
@@ -61,18 +62,32 @@ def own_name(resource: Resource) -> str:
     return message.cluster_name if resource.type is ResourceType.EDS else message.name
 
 
-def clusters_named(found: Any) -> Iterator[str]:
+def clusters_named(found: Any) -> set[str]:
     """The clusters to which the routes and TCP proxies of a decoded resource send, by its JSON form."""
     if isinstance(found, list):
-        for each in found:
-            yield from clusters_named(each)
-    elif isinstance(found, dict):
-        if isinstance(found.get("cluster"), str):
-            yield found["cluster"]
-        for share in found.get("weighted_clusters", {}).get("clusters", ()):
-            yield share["name"]
-        for each in found.values():
-            yield from clusters_named(each)
+        return set().union(*map(clusters_named, found))
+    if not isinstance(found, dict):
+        return set()
+    named = {share["name"] for share in found.get("weighted_clusters", {}).get("clusters", ())}
+    if isinstance(found.get("cluster"), str):
+        named.add(found["cluster"])
+    return named.union(*map(clusters_named, found.values()))
+
+
+def assignments_named(resource: Resource) -> set[str]:
+    """The load assignment without which a cluster would wait."""
+    if resource.type is not ResourceType.CDS:
+        return set()
+    cluster = decoded(resource)
+    return {cluster.eds_cluster_config.service_name or cluster.name} if cluster.type == cluster.EDS else set()
+
+
+def hosts_of(snapshot: Snapshot) -> dict[str, Any]:
+    """The virtual hosts of a snapshot by name, those inside of route tables too."""
+    found = {resource.name: decoded(resource) for resource in snapshot.all(ResourceType.VHDS)}
+    for resource in snapshot.all(ResourceType.RDS):
+        found |= {host.name: host for host in decoded(resource).virtual_hosts}
+    return found
 
 
 def bootstrap(resources: Iterable[Resource]) -> bootstrap_pb2.Bootstrap:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from tests.golden.cases import Case, all_cases
-from tests.golden.decoding import bootstrap, clusters_named, own_name, shown
+from tests.golden.decoding import assignments_named, bootstrap, clusters_named, hosts_of, own_name, shown
 from tests.golden.world import World, differences, world_of
 from xdscp.resources.core import Key
 
@@ -49,6 +50,7 @@ def test_there_are_cases():
 @each_case
 def test_output(case, request):
     """The documents give exactly the resources and problems of out.yaml."""
+    assert (case.folder / "in.yaml").exists(), "an out.yaml or case.yaml without in.yaml"
     assert case.text.startswith("# "), "the first line says what the case shows"
     found = written(output(case))
     if request.config.getoption("--update"):
@@ -89,18 +91,28 @@ def check_same(mesh: World, case: Case) -> None:
 
 @each_case
 def test_names_and_references(case):
-    """A resource is named as its message says, no two share a name, and no route leads to a cluster that is not there."""
+    """A resource is named as its message says, and found by it; what it refers to is there, endpoints too."""
     for snapshot in world(case).snapshots().values():
         resources = list(snapshot)
-        names = [(resource.type, resource.name) for resource in resources]
-        assert len(names) == len(set(names))
-        clusters = {resource.name for resource in resources if resource.type == "cds"}
+        names = {(resource.type, resource.name) for resource in resources}
+        assert len(names) == len(resources)
         for resource in resources:
             assert own_name(resource) == resource.name
             assert snapshot.find(resource.type, resource.name) is resource
-            led_to = set(clusters_named(shown(resource))) if resource.type in {"lds", "rds", "vhds"} else set()
-            assert led_to <= clusters
+            led_to = clusters_named(shown(resource)) if resource.type in {"lds", "rds", "vhds"} else set()
+            assert {("cds", name) for name in led_to} <= names
             assert led_to - set(resource.refers) <= {"passthrough", "blackhole"}
+            assert {("eds", name) for name in assignments_named(resource)} <= names
+
+
+@each_case
+def test_the_two_protocols_say_the_same(case):
+    """The route tables of a state-of-the-world stream hold just the virtual hosts that a delta stream gets one by one."""
+    for client in case.clients:
+        one_by_one, whole = (
+            hosts_of(world(case).fresh(replace(client, variant=variant))) for variant in ("delta", "sotw")
+        )
+        assert one_by_one == whole
 
 
 @each_case

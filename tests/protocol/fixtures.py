@@ -190,7 +190,7 @@ class Raw:
         return bool(done)
 
 
-class StreamEnded(Exception):
+class StreamEnded(Exception):  # noqa: N818 - what happened
     """The server ended the stream."""
 
     def __init__(self, code, details):

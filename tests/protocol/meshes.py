@@ -8,6 +8,7 @@ from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+
 from tests.protocol.fixtures import CDS, EDS, LDS, RDS, VHDS, message
 
 

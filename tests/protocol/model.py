@@ -6,8 +6,8 @@ import json
 from collections import deque
 
 from envoy.service.discovery.v3 import discovery_pb2
-from tests.protocol.fixtures import CDS, EDS, LDS, RDS, URL, VHDS
 
+from tests.protocol.fixtures import CDS, EDS, LDS, RDS, URL, VHDS
 from xdscp.ads import wire
 from xdscp.ads.client import Client
 from xdscp.ads.session import Close, Rejected, Send, Session
@@ -145,7 +145,7 @@ class Model:
                 assert self.in_flight[command.type] == 1, f"two unanswered responses of {command.type}"
                 self.inbox.append(command.payload)
             elif isinstance(command, Close):
-                raise AssertionError(command)
+                raise AssertionError(command)  # noqa: TRY004 - a test fails
             elif isinstance(command, Rejected):
                 assert command.versions or not command.message
 

@@ -62,7 +62,9 @@ async def test_life_of_a_route(incremental, tmp_path):
             await settled(control)
             clusters = await envoy.get("/clusters")
             assert "\nb::" not in clusters
-            control.publish(cluster("a"), listener("l1", first, "out/80"), *routes(incremental, "out/80", ("x.test", "a")))
+            control.publish(
+                cluster("a"), listener("l1", first, "out/80"), *routes(incremental, "out/80", ("x.test", "a"))
+            )
             await envoy.eventually(first, "x.test", 503)
             stats = await envoy.stats("init_fetch_timeout|update_rejected|listener_modified")
             assert not any(stats.values()), stats

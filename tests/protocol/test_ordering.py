@@ -213,7 +213,7 @@ async def test_or_12_endpoints_only(incremental):
 async def test_route_table_brings_its_virtual_hosts_again():
     """Envoy drops the virtual hosts of a table that it has not got: they come again right behind the table."""
     hosts = [resource(VHDS, name) for name in ("t/x", "t/y", "u/x")]
-    async with serving(resource(RDS, "t"), *hosts) as (control, address), connected(address) as stream:
+    async with serving(resource(RDS, "t"), *hosts) as (_, address), connected(address) as stream:
         await stream.send(VHDS)
         await stream.ack(await stream.next())
         await stream.send(RDS, ["t"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from tests.protocol.fixtures import CDS, EDS, LDS, VHDS, connected, resource, serving

@@ -76,8 +76,10 @@ class Order:
                 if self.patient and not first:
                     return Hold.WARMING
             elif clusters.rejected and name in clusters.rejected:
-                # a whole table or listener that the client has no version of does not wait for one bad cluster
-                if clusters.has(name).resource is None and (had.resource is not None or subscription.rule is VHDS):
+                # what the client has stays, unless that sends traffic there as well; a whole table or listener that it
+                # has no version of does not wait for one bad cluster
+                stays = subscription.rule is VHDS if had.resource is None else name not in had.resource.refers
+                if stays and clusters.has(name).resource is None:
                     return Hold.REJECTED
             elif self.patient and clusters.has(name).resource is None and target.find(CDS.type, name) is not None:
                 return Hold.WARMING

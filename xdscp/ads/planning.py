@@ -60,7 +60,11 @@ class Planning:
             want = target.find(type, name)
             if want is None and subscription.rule is EDS:
                 want = self._empty(name, had)
-            if want is not None:
+            last = had.resource
+            if want is None and last is not None and last.body and not had.certain and self._warming(name):
+                plan.changed.append(last)  # its cluster goes once it has warmed
+                plan.kept[name] = Had(last)
+            elif want is not None:
                 self._plan_change(plan, want, had)
             elif name in forced or had.resource is not None or not had.certain:
                 gone.append(name)
@@ -94,8 +98,8 @@ class Planning:
             plan.held = plan.held or hold is Hold.WARMING
             return
         plan.changed.append(want)
-        if had.resource != want:
-            plan.fresh.append(want)
+        if had.resource != want or (not had.certain and subscription.number > 0):
+            plan.fresh.append(want)  # uncertain after a rejection; on a new stream its reports are believed in this
         if had.resource is None:
             plan.arriving.add(name)
 
@@ -141,7 +145,7 @@ class Planning:
         if self._incremental:
             empty = exists and (had.resource is not None or not had.certain)
         else:
-            empty = exists or name in self._forced or clusters is None
+            empty = exists or name in self._forced or clusters is None or not had.certain
         return _no_endpoints(name) if empty else None
 
 

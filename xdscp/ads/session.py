@@ -16,9 +16,11 @@ from xdscp.ads.ordering import Order
 from xdscp.ads.planning import Planning
 from xdscp.ads.responses import Response, Responses
 from xdscp.ads.subscription import WILDCARD, Flight, Had, Subscription
-from xdscp.ads.types import BY_URL, CDS, EDS, LDS, RDS, SDS, VHDS, Rule
+from xdscp.ads.types import BY_URL, CDS, EDS, LDS, RDS, SDS, VHDS
 from xdscp.ads.wire import MAX_NAMES, Request
 from xdscp.snapshot import Resource, ResourceType, Snapshot
+
+_FOLLOWERS = {CDS: (EDS, SDS), LDS: (SDS,), RDS: (VHDS,)}
 
 MAX_REJECTIONS = 20
 """In a row, after which a client is not tried again until something changes; enough to find one bad in thousands."""
@@ -111,6 +113,9 @@ class Session:
 
     def expire(self) -> list[Command]:
         """Wait no longer for the acknowledgement of clusters on their way; the shell calls it when that took too long."""
+        clusters = self._order.of(CDS)
+        if clusters is None or clusters.flight is None:
+            return []
         self._order.patient = False
         return self._advance()
 
@@ -124,9 +129,11 @@ class Session:
         if subscription is None:
             subscription = self._order.subscriptions[rule.order] = Subscription(rule)
             subscription.begin(request, self._responses, self._target, self.client)
-            clusters = self._order.of(CDS)
-            if rule is EDS and request.known and clusters is not None and clusters.flight is not None:
-                subscription.force({one.name for one in clusters.flight.fresh})
+            if request.known:  # what it reports to have came before what is on its way
+                for other, followers in _FOLLOWERS.items():
+                    leader = self._order.of(other)
+                    if rule in followers and leader is not None and leader.flight is not None:
+                        self._follow(leader.flight.fresh, subscription)
         else:
             flight = subscription.flight
             if flight is not None and request.nonce == flight.response.nonce:
@@ -176,7 +183,8 @@ class Session:
         for one in flight.changed:
             kept = exceptions.get(one.name)
             if kept is not None and kept.resource == one:  # it stood in for one rejected before
-                exceptions[one.name] = Had(_before(flight, one))
+                again = bool(blamed) and one.name not in blamed
+                exceptions[one.name] = Had(_before(flight, one), certain=not again)
             elif kept is None and subscription.covers(one.name):
                 exceptions[one.name] = Had(_before(flight, one), certain=False)
                 if one.name in blamed:
@@ -315,24 +323,21 @@ class Session:
                 if kept is None or one.name not in kept:
                     subscription.rejected.pop(one.name, None)
         if fresh:
-            self._follow(rule, fresh, target)
+            for other in _FOLLOWERS.get(rule, ()):
+                follower = self._order.of(other)
+                if follower is not None:
+                    self._follow(fresh, follower)
         return Send(rule.type, response, response.payload, len(changed))
 
-    def _follow(self, rule: Rule, fresh: tuple[Resource, ...], target: Snapshot) -> None:
+    def _follow(self, fresh: tuple[Resource, ...], follower: Subscription) -> None:
         """Force what must come again behind these resources: Envoy warms them anew, and does not ask."""
-        if rule is CDS:
-            endpoints = self._order.of(EDS)
-            if endpoints is not None:
-                endpoints.force({one.name for one in fresh})
-        if rule is CDS or rule is LDS:
-            secrets = self._order.of(SDS)
-            if secrets is not None:
-                secrets.force(secrets.names)
-        if rule is RDS:
-            hosts = self._order.of(VHDS)
-            if hosts is not None:
-                for one in fresh:
-                    hosts.force(self._responses.virtual_hosts(target, one.name))
+        if follower.rule is EDS:
+            follower.force({one.name for one in fresh})
+        elif follower.rule is SDS:
+            follower.force(follower.names)
+        elif self._target is not None:
+            for one in fresh:
+                follower.force(self._responses.virtual_hosts(self._target, one.name))
 
 
 def _before(flight: Flight, one: Resource) -> Resource | None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from xdscp.derive import View, derived
 from xdscp.mesh.destination import Endpoint, Locality
 from xdscp.mesh.environment import environment
-from xdscp.mesh.service import MeshPort, external_name_of, is_address, port_of
+from xdscp.mesh.listening import RESERVED_PORTS
+from xdscp.mesh.service import MeshPort, external_name_of, is_address, port_of, ports_of, service_named
 from xdscp.resources.core import EndpointSlice, Key, Labels, Node, Pod, Problem, Service, SliceEndpoint
 
 ALIAS_DEPTH = 8
@@ -47,6 +48,8 @@ def refusal_of(view: View, address: str) -> str:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return "is no IP address"
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
     if ip.is_link_local:
         return "is a link-local address"
     if ip.is_multicast or ip.is_unspecified:
@@ -54,6 +57,13 @@ def refusal_of(view: View, address: str) -> str:
     if ip.is_loopback and not environment(view).loopback_endpoints:
         return "is a loopback address"
     return ""
+
+
+def host_refusal_of(view: View, host: str) -> str:
+    """Why a DNS name or address may not be where a service leads; "" when it may. `localhost` is never another's."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return "is the proxy's own machine"
+    return refusal_of(view, host) if is_address(host) else ""
 
 
 @derived
@@ -123,7 +133,7 @@ def labels_of(view: View, workload: Key) -> Labels | None:
 def pod_candidates(view: View, pod: Key, target: int | str, not_ready: bool) -> tuple[Candidate, ...]:
     """A pod as an endpoint, for a service that has no slices; `target` is a number or a container port's name."""
     row: Pod | None = view.get("Pod", pod)
-    if row is None or not row.ips or row.finished:
+    if row is None or not row.ips or row.finished or refusal_of(view, row.ips[0]):
         return ()
     number = target if isinstance(target, int) else row_port(row, target)
     usable = row.ready or not_ready
@@ -207,8 +217,8 @@ def alias_of(view: View, service: Key) -> Key | None:
         name = external_name_of(view, current)
         if not name:
             return current if current != service else None
-        parts = name.removesuffix(f".svc.{environment(view).cluster_domain}").removesuffix(".svc").split(".")
-        if len(parts) != 2 or view.get("Service", target := Key(parts[1], parts[0])) is None or target in seen:
+        target = service_named(view, name)
+        if target is None or target in seen:
             return None
         seen.add(target)
         current = target
@@ -277,11 +287,46 @@ def slice_problems(view: View, slice_key: Key) -> tuple[Problem, ...]:
 
 @derived
 def service_problems(view: View, service: Key) -> tuple[Problem, ...]:
-    """ExternalNames that lead nowhere or to the proxy's own machine."""
+    """Ports that are the sidecar's own, and ExternalNames that lead nowhere or to the proxy's own machine."""
+    found: list[Problem] = []
+    for port in ports_of(view, service):
+        if port.number in RESERVED_PORTS:
+            message = (
+                f"spec.ports: {port.number} is the sidecar's own port; it is not reached where traffic is intercepted"
+            )
+            found.append(Problem("Service", service, "PortReserved", message, field="spec.ports"))
     name = external_name_of(view, service)
     if not name or alias_of(view, service) is not None:
+        return tuple(found)
+    refusal = host_refusal_of(view, name)
+    if refusal:
+        message = f"spec.externalName: {name} {refusal}; allowed is a DNS name"
+        found.append(Problem("Service", service, "AddressRefused", message, field="spec.externalName"))
+    elif service_named(view, name) is not None:
+        message = f"spec.externalName: {name} leads back to itself, or over more than {ALIAS_DEPTH} Services"
+        found.append(Problem("Service", service, "AliasLoop", message, field="spec.externalName"))
+    return tuple(found)
+
+
+@derived
+def pod_problems(view: View, pod: Key) -> tuple[Problem, ...]:
+    """An address of a Pod that is refused."""
+    row: Pod | None = view.get("Pod", pod)
+    return _own_address_problems(view, "Pod", pod, "status.podIP", row.ips[0] if row is not None and row.ips else "")
+
+
+@derived
+def workload_address_problems(view: View, workload: Key) -> tuple[Problem, ...]:
+    """An address of a Workload that is refused."""
+    row = view.get("Workload", workload)
+    return _own_address_problems(
+        view, "Workload", workload, "spec.address", str(row.spec.address) if row is not None else ""
+    )
+
+
+def _own_address_problems(view: View, kind: str, key: Key, field: str, address: str) -> tuple[Problem, ...]:
+    refusal = refusal_of(view, address) if address else ""
+    if not refusal:
         return ()
-    if name == "localhost" or (is_address(name) and refusal_of(view, name)):
-        message = f"spec.externalName: {name} {refusal_of(view, name) or 'is the proxy itself'}; allowed is a DNS name"
-        return (Problem("Service", service, "AddressRefused", message),)
-    return ()
+    message = f"{field}: {address} {refusal}; it serves no other workload"
+    return (Problem(kind, key, "AddressRefused", message, field=field),)

@@ -16,6 +16,9 @@ EgressMode = Literal["allow", "registered"]
 
 Mode = Literal["interception", "explicit"]
 
+RESERVED_PORTS = frozenset({15000, 15001, 15006, 15021, 15090})
+"""Envoy's own in a sidecar: an application cannot be intercepted there, and a second listener would be refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class Downstream:

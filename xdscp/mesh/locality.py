@@ -31,15 +31,15 @@ CLOSE = {"PreferClose", "PreferSameZone", "PreferSameNode"}
 
 
 @derived
-def vantage_for(view: View, service: Key, number: int, vantage: Vantage) -> Vantage:
-    """As much of the vantage as the service's port cares about."""
+def vantage_for(view: View, service: Key, number: int, vantage: Vantage, subset: str = "") -> Vantage:
+    """As much of the vantage as the service's port, or a subset of it, cares about."""
     row: Service | None = view.get("Service", service)
     if row is None:
         return NOWHERE
     node = (
         vantage.node if row.internal_traffic_policy == "Local" or row.traffic_distribution == "PreferSameNode" else ""
     )
-    mode = traffic.locality_mode_of(view, service, number)
+    mode = traffic.locality_mode_of(view, service, number, subset)
     near = mode == "Failover" or (mode is None and row.traffic_distribution in CLOSE)
     hinted = mode is None and any(endpoint.hint_zones for endpoint in endpoints_of(view, service, number))
     return Vantage(vantage.locality if near or hinted else Locality(), node)

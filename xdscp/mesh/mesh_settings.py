@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # pydantic's models cost most of a start
     from xdscp.resources.mesh_api.routes import Retry
 
 MESH_NAMESPACE = "xdscp-system"
+EXPLICIT_PORT = 15001
+"""Where proxies in explicit mode listen for HTTP, when nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,12 @@ def mesh_policy_problems(view: View, policy: Key) -> tuple[Problem, ...]:
         rival = next((other for other in older if field in _given(other)), None)
         if given and rival is not None:
             message = f"{field} gives way to MeshPolicy {rival.key}, which is older"
+            found.append(Problem("MeshPolicy", policy, "Conflicted", message, field=field))
+    http = settings_of(view, policy.namespace).explicit_port or EXPLICIT_PORT
+    for position, entry in enumerate(row.spec.explicit.tcp if row.spec.explicit is not None else ()):
+        if (entry.listen_port or entry.port) == http:
+            field = f"spec.explicit.tcp[{position}]"
+            message = f"{field}: port {http} is where the proxy listens for HTTP; give listenPort"
             found.append(Problem("MeshPolicy", policy, "Conflicted", message, field=field))
     return tuple(found)
 

@@ -12,10 +12,10 @@ from typing import Literal
 from xdscp.derive import View, derived
 from xdscp.mesh import names, traffic
 from xdscp.mesh.destination import Destination, Endpoint
-from xdscp.mesh.endpoints import alias_of, endpoints_of, refusal_of
+from xdscp.mesh.endpoints import alias_of, endpoints_of, host_refusal_of
 from xdscp.mesh.environment import environment
 from xdscp.mesh.external import external_addresses_of, external_http_ports, external_ports_of, external_tcp_route
-from xdscp.mesh.listening import EgressMode, OutboundPort, TcpService
+from xdscp.mesh.listening import RESERVED_PORTS, EgressMode, OutboundPort, TcpService
 from xdscp.mesh.routing import VirtualHost
 from xdscp.mesh.service import (
     MeshPort,
@@ -42,16 +42,14 @@ def destination_of(view: View, service: Key, number: int, subset: str, dialect: 
     name = names.cluster(service, number, subset)
     external = external_name_of(view, service)
     if external and alias_of(view, service) is None:
-        if is_address(external):
-            refused = refusal_of(view, external)
-            endpoints = () if refused else (Endpoint(external, number),)
-            return Destination(name, "static", port.protocol, connection, endpoints=endpoints)
-        if external == "localhost":
+        if host_refusal_of(view, external):
             return Destination(name, "static", port.protocol, connection)
+        if is_address(external):
+            return Destination(name, "static", port.protocol, connection, endpoints=(Endpoint(external, number),))
         return Destination(name, "dns", port.protocol, connection, dns_name=external, dns_port=number)
     if dialect == "interception" and not subset and is_headless(view, service):
         return Destination(name, "original", port.protocol, connection)
-    weighted = traffic.locality_mode_of(view, service, number) == "Weighted"
+    weighted = traffic.locality_mode_of(view, service, number, subset) == "Weighted"
     return Destination(name, "eds", port.protocol, connection, locality_weighted=weighted)
 
 
@@ -79,7 +77,7 @@ def virtual_host_of(view: View, service: Key, number: int, dialect: Dialect, own
     its hosts carry the port, and the one without belongs to port 80, or to the first HTTP port.
     """
     port = port_of(view, service, number)
-    if port is None or port.protocol == "tcp":
+    if port is None or port.protocol == "tcp" or (dialect == "interception" and number in RESERVED_PORTS):
         return None
     hosts = hosts_of(view, service, own=own)
     if dialect != "interception":
@@ -108,8 +106,12 @@ class PortClaim:
 def port_claims(view: View, owner: Key) -> tuple[PortClaim, ...]:
     """What a service, or an ExternalService of the same name, needs of the outbound listeners."""
     return (
-        *(_claim(view, owner, port) for port in ports_of(view, owner)),
-        *(_external_claim(view, owner, number) for number in external_ports_of(view, owner)),
+        *(_claim(view, owner, port) for port in ports_of(view, owner) if port.number not in RESERVED_PORTS),
+        *(
+            _external_claim(view, owner, number)
+            for number in external_ports_of(view, owner)
+            if number not in RESERVED_PORTS
+        ),
     )
 
 
@@ -126,24 +128,22 @@ def _claim(view: View, service: Key, port: MeshPort) -> PortClaim:
 def _external_claim(view: View, external: Key, number: int) -> PortClaim:
     if number in external_http_ports(view, external):
         return PortClaim(number, external=True)
-    service = TcpService(external_addresses_of(view, external), external_tcp_route(external, number))
+    service = TcpService(external_addresses_of(view, external, number), external_tcp_route(external, number))
     return PortClaim(number, service, external=True)
 
 
 def outbound_port(number: int, claims: Iterator[PortClaim], egress: EgressMode) -> OutboundPort:
     """The outbound listener that the claims on a number make up; an address that two claim goes to the first.
 
-    The pods of a headless service are named only where unknown destinations are refused: else they are passed through,
-    and a pod that comes or goes does not change the listener.
+    The pods of a headless service come last, since a slice may name any address. They are named only where there is
+    another fate for unknown destinations than to be passed through: else the listener would change with each pod.
     """
-    http = False
+    ordered = sorted(claims, key=lambda claim: claim.headless)
+    http = any(claim.tcp is None for claim in ordered)
     tcp: list[TcpService] = []
     taken: set[str] = set()
-    for claim in claims:
-        if claim.tcp is None:
-            http = True
-            continue
-        if claim.headless and egress == "allow":
+    for claim in ordered:
+        if claim.tcp is None or (claim.headless and egress == "allow" and not http):
             continue
         addresses = tuple(address for address in claim.tcp.addresses if address not in taken)
         taken.update(addresses)

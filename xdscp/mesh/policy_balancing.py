@@ -44,12 +44,11 @@ def load_balancer_of(view: View, service: Key, number: int, subset: str) -> Load
 
 
 def locality_mode_of(
-    view: View, service: Key, number: int | None = None
+    view: View, service: Key, number: int, subset: str = ""
 ) -> Literal["Failover", "Weighted", "None"] | None:
-    """How zones count for a service, or for one of its ports; None: as the Service's `trafficDistribution` says."""
-    port = port_of(view, service, number) if number is not None else None
-    part = port_part(view, service, port.name if port is not None else "", "load_balancer")
-    if part is None or part.value.locality is None:
+    """How zones count for a destination; None: as the Service's `trafficDistribution` says."""
+    value = destination_part(view, service, number, subset, "load_balancer")
+    if value is None or value.locality is None:
         return None
-    mode: Literal["Failover", "Weighted", "None"] = part.value.locality.mode
+    mode: Literal["Failover", "Weighted", "None"] = value.locality.mode
     return mode

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from xdscp.derive import View, derived
 from xdscp.mesh.destination import Protocol
+from xdscp.mesh.environment import environment
 from xdscp.resources.core import EndpointSlice, Key, Pod, Service, ServicePort
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -109,6 +110,15 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def service_named(view: View, host: str) -> Key | None:
+    """The Service that a DNS name of the mesh names, in any of the forms with a namespace; None for any other host."""
+    for suffix in ("", ".svc", f".svc.{environment(view).cluster_domain}"):
+        labels = host.removesuffix(suffix).split(".")
+        if len(labels) == 2 and view.get("Service", key := Key(labels[1], labels[0])) is not None:
+            return key
+    return None
 
 
 @derived

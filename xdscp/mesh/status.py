@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from xdscp.derive import View, derived
-from xdscp.mesh.endpoints import service_problems, slice_problems
+from xdscp.mesh.endpoints import pod_problems, service_problems, slice_problems, workload_address_problems
 from xdscp.mesh.external import external_problems
 from xdscp.mesh.problems import Problem
 from xdscp.mesh.traffic import mesh_policy_problems, traffic_problems, workload_problems
@@ -17,10 +17,11 @@ from xdscp.resources.core import Key
 CHECKS: Mapping[str, Callable[[View, Key], tuple[Problem, ...]]] = {
     "Service": service_problems,
     "EndpointSlice": slice_problems,
+    "Pod": pod_problems,
     "TrafficPolicy": traffic_problems,
     "MeshPolicy": mesh_policy_problems,
     "ExternalService": external_problems,
-    "Workload": workload_problems,
+    "Workload": lambda view, key: (*workload_address_problems(view, key), *workload_problems(view, key)),
 }
 """The check of each kind that has one."""
 

@@ -59,8 +59,6 @@ CONDITIONS = {
 }
 """The status condition that a problem's reason belongs to."""
 
-LOOPBACK = "127.0.0.1"
-
 
 @derived
 def routes_of(view: View, service: Key, number: int) -> tuple[Route, ...]:
@@ -123,17 +121,15 @@ def connection_of(view: View, service: Key, number: int, subset: str = "") -> Co
 
 
 @derived
-def tcp_listeners_of(view: View, node: Key) -> tuple[TcpListener, ...]:
-    """Explicit mode: the TCP services on loopback ports of a Pod or Workload; its own go before the MeshPolicies'.
+def tcp_listeners_of(view: View, node: Key, address: str) -> tuple[TcpListener, ...]:
+    """Explicit mode: the TCP services on ports of `address` of a Pod or Workload; its own go before the MeshPolicies'.
 
     A service without such a port has no listener.
     """
     workload = view.get("Workload", node)
     entries = settings_of(view, node.namespace).explicit_tcp
-    address = LOOPBACK
     if workload is not None:
         entries = (*workload.spec.tcp, *entries)
-        address = (workload.spec.explicit.address if workload.spec.explicit is not None else None) or LOOPBACK
     found: dict[int, TcpListener] = {}
     for entry in entries:
         service = Key(entry.service.namespace or node.namespace, entry.service.name)

@@ -6,8 +6,8 @@ share all that is derived from it. In explicit mode a pod's own addresses are pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from xdscp.derive import View, derived
@@ -15,9 +15,10 @@ from xdscp.mesh import traffic
 from xdscp.mesh.destination import Locality, Protocol
 from xdscp.mesh.endpoints import locality_of_node, row_port
 from xdscp.mesh.environment import environment
-from xdscp.mesh.listening import Downstream, InboundPort, Mode, TcpListener
+from xdscp.mesh.listening import RESERVED_PORTS, Downstream, InboundPort, Mode, TcpListener
 from xdscp.mesh.locality import Vantage
-from xdscp.mesh.service import MeshPort, ports_of, selected_by, services_of_pod
+from xdscp.mesh.mesh_settings import EXPLICIT_PORT
+from xdscp.mesh.service import MeshPort, is_address, ports_of, selected_by, services_of_pod
 from xdscp.resources.core import Key, Pod
 
 Role = Literal["sidecar", "gateway", "grpc"]
@@ -28,10 +29,7 @@ APP_ADDRESS_ANNOTATION = "xdscp.io/app-address"
 GATEWAY_PORT_ANNOTATION = "xdscp.io/gateway-port"
 
 LOOPBACK = "127.0.0.1"
-EXPLICIT_PORT = 15001
 GATEWAY_PORT = 8080
-RESERVED_PORTS = frozenset({15000, 15001, 15006, 15021, 15090})
-"""Envoy's own in a sidecar; an application cannot be intercepted there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +50,30 @@ class Proxy:
     tcp: tuple[TcpListener, ...] = ()
     service_account: str = "default"
     downstream: Downstream = Downstream()
+    known: bool = True
+    """Whether a Pod or Workload is named like the node."""
 
 
 @derived
 def proxy_of(view: View, node: Key, role: Role, mode: Mode) -> Proxy:
     """The proxy of a node id; a node that no Pod or Workload names is a client without ports of its own."""
+    return _distinct(_proxy(view, node, role, mode))
+
+
+def _distinct(proxy: Proxy) -> Proxy:
+    """The proxy with each address and port listened on once: Envoy refuses a second listener there.
+
+    The workload's own ports go first; then requests by host, at the default port where theirs is taken; then TCP.
+    """
+    taken = {(port.address, port.number) for port in proxy.inbound if port.address}
+    if (proxy.explicit_address, proxy.explicit_port) in taken:
+        proxy = replace(proxy, explicit_port=EXPLICIT_PORT)
+    taken.add((proxy.explicit_address, proxy.explicit_port))
+    tcp = tuple(listener for listener in proxy.tcp if (listener.address, listener.port) not in taken)
+    return proxy if len(tcp) == len(proxy.tcp) else replace(proxy, tcp=tcp)
+
+
+def _proxy(view: View, node: Key, role: Role, mode: Mode) -> Proxy:
     pod: Pod | None = view.get("Pod", node)
     if pod is not None:
         return _proxy_of_pod(view, pod, role, mode)
@@ -67,8 +84,9 @@ def proxy_of(view: View, node: Key, role: Role, mode: Mode) -> Proxy:
             node.namespace,
             role,
             mode,
-            tcp=_tcp_listeners(view, node, mode),
+            tcp=_tcp_listeners(view, node, mode, LOOPBACK),
             explicit_port=_explicit_port(view, node, role),
+            known=False,
         )
     spec = workload.spec
     locality = Locality(spec.locality.region, spec.locality.zone) if spec.locality is not None else Locality()
@@ -79,9 +97,9 @@ def proxy_of(view: View, node: Key, role: Role, mode: Mode) -> Proxy:
         mode,
         Vantage(locality),
         _inbound_of_workload(view, node, _inbound_mode(role, mode)) if role != "gateway" else (),
-        (explicit.address if explicit is not None and explicit.address else LOOPBACK),
+        (address := explicit.address if explicit is not None and explicit.address else LOOPBACK),
         (explicit.port if explicit is not None and explicit.port else _explicit_port(view, node, role)),
-        _tcp_listeners(view, node, mode),
+        _tcp_listeners(view, node, mode, address),
         spec.service_account,
         Downstream(ipv6=":" in str(spec.address)),
     )
@@ -93,18 +111,25 @@ def _proxy_of_pod(view: View, pod: Pod, role: Role, mode: Mode) -> Proxy:
     port = int(chosen) if chosen.isdigit() and 0 < int(chosen) < 65536 else _explicit_port(view, pod.key, role)
     locality = locality_of_node(view, pod.node) if pod.node else Locality()
     node = pod.node if view.select("Service", "nodeLocal", ()) else ""
+    address = _address(annotations, ADDRESS_ANNOTATION)
     return Proxy(
         pod.key.namespace,
         role,
         mode,
         Vantage(locality, node),
         _inbound_of_pod(view, pod, _inbound_mode(role, mode)) if role != "gateway" else (),
-        annotations.get(ADDRESS_ANNOTATION, LOOPBACK if role == "sidecar" else "0.0.0.0"),  # noqa: S104  # a gateway serves all
+        address or (LOOPBACK if role == "sidecar" else "0.0.0.0"),  # noqa: S104  # a gateway serves all
         port,
-        _tcp_listeners(view, pod.key, mode),
+        _tcp_listeners(view, pod.key, mode, address or LOOPBACK),
         pod.service_account,
         Downstream(ipv6=any(":" in ip for ip in pod.ips)),
     )
+
+
+def _address(annotations: Mapping[str, str], name: str) -> str:
+    """The address that an annotation gives; "" when it gives none."""
+    value = annotations.get(name, "")
+    return value if is_address(value) else ""
 
 
 def _inbound_mode(role: Role, mode: Mode) -> Mode:
@@ -118,8 +143,8 @@ def _explicit_port(view: View, node: Key, role: Role) -> int:
     return traffic.explicit_port_of(view, node.namespace) or EXPLICIT_PORT
 
 
-def _tcp_listeners(view: View, node: Key, mode: Mode) -> tuple[TcpListener, ...]:
-    return traffic.tcp_listeners_of(view, node) if mode == "explicit" else ()
+def _tcp_listeners(view: View, node: Key, mode: Mode, address: str) -> tuple[TcpListener, ...]:
+    return traffic.tcp_listeners_of(view, node, address) if mode == "explicit" else ()
 
 
 def _inbound_of_pod(view: View, pod: Pod, mode: Mode) -> tuple[InboundPort, ...]:
@@ -130,7 +155,7 @@ def _inbound_of_pod(view: View, pod: Pod, mode: Mode) -> tuple[InboundPort, ...]
             if number:
                 _claim(targets, number, port)
     address = pod.ips[0] if pod.ips else ""
-    app_address = dict(pod.annotations).get(APP_ADDRESS_ANNOTATION, LOOPBACK)
+    app_address = _address(dict(pod.annotations), APP_ADDRESS_ANNOTATION) or LOOPBACK
     return tuple(_inbound(targets, mode, address, app_address))
 
 

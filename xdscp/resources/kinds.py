@@ -128,6 +128,13 @@ def _host(row: Any) -> tuple[Hashable, ...]:
     return tuple(row.spec.hosts)
 
 
+def _external_address(row: Any) -> tuple[Hashable, ...]:
+    """The addresses that it claims: those it states, else those of its endpoints."""
+    return tuple(str(address) for address in row.spec.addresses) or tuple(
+        str(endpoint.address) for endpoint in row.spec.endpoints
+    )
+
+
 _TREE: Mapping[str, Index] = {
     "namespace": _namespace,
     "all": _all,
@@ -191,7 +198,7 @@ _TABLE = (
         GROUP,
         ("v1alpha1",),
         _ours("ExternalService"),
-        {**_TREE, "port": _external_port, "host": _host},
+        {**_TREE, "port": _external_port, "host": _host, "address": _external_address},
     ),
     Kind(
         "Workload",

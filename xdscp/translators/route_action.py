@@ -16,7 +16,6 @@ from envoy_data_plane.envoy.config.route.v3 import (
     RouteActionHashPolicyCookie,
     RouteActionHashPolicyHeader,
     RouteActionHashPolicyQueryParameter,
-    RouteActionMaxStreamDuration,
     RouteActionRequestMirrorPolicy,
     WeightedCluster,
     WeightedClusterClusterWeight,
@@ -41,7 +40,6 @@ _REDIRECT_CODES: Final = {
 NO_EDITS: Final = HeaderEdits()
 
 _route_action = unchecked(RouteAction)
-_stream_duration = unchecked(RouteActionMaxStreamDuration)
 
 
 def weighted(backends: tuple[Backend, ...]) -> tuple[Backend, ...]:
@@ -66,10 +64,10 @@ def with_route_edits(backend: Backend, request: HeaderEdits, response: HeaderEdi
 def forward(action: Forward, path: PathMatch) -> RouteAction:
     """Send on; at least one backend has a weight. `path` is what the request was matched by, for prefix rewrites."""
     found = _route_action(
+        # Without `max_stream_duration`, beside which Envoy's router ignores the timeout: a gRPC client ends its stream
+        # by itself at its deadline, and retries and the upstream stop with it.
         timeout=action.timeout or NONE,
         idle_timeout=action.idle_timeout,
-        # A gRPC client's deadline ends its stream here too, so that retries and the upstream stop with it.
-        max_stream_duration=_stream_duration(grpc_timeout_header_max=action.timeout or NONE),
         retry_policy=None if action.retry is None else retry_policy(action.retry),
         request_mirror_policies=[mirror_policy(mirror) for mirror in action.mirrors],
         hash_policy=[hash_policy(each) for each in action.hashes],

@@ -319,10 +319,10 @@ def test_session_affinity_of_a_service_is_by_source() -> None:
 
 def test_the_locality_mode_is_none_unless_a_policy_gives_it() -> None:
     """Where no policy says it, the Service's trafficDistribution does."""
-    assert Mesh()(traffic.locality_mode_of, REVIEWS) is None
+    assert Mesh()(traffic.locality_mode_of, REVIEWS, 80) is None
     for mode in ("Failover", "Weighted", "None"):
         mesh = Mesh(parsed("p", f"loadBalancer: {{locality: {{mode: '{mode}'}}}}"))
-        assert mesh(traffic.locality_mode_of, REVIEWS) == mode
+        assert mesh(traffic.locality_mode_of, REVIEWS, 80) == mode
 
 
 # -- conflicts -----------------------------------------------------------------------------------------------------------
@@ -428,12 +428,12 @@ def test_tcp_services_of_the_explicit_mode() -> None:
             "Workload",
         ),
     )
-    own = mesh(traffic.tcp_listeners_of, Key("shop", "w"))
+    own = mesh(traffic.tcp_listeners_of, Key("shop", "w"), "127.0.0.2")
     assert [(each.name, each.address, each.port, each.route.name) for each in own] == [
         ("out/1", "127.0.0.2", 1, "out/shop/reviews/9000"),
         ("out/5432", "127.0.0.2", 5432, "out/shop/database/5432"),
     ]
     problems = mesh(traffic.workload_problems, Key("shop", "w"))
     assert [(problem.reason, problem.field) for problem in problems] == [("BackendNotFound", "spec.tcp[2]")]
-    pod = mesh(traffic.tcp_listeners_of, Key("shop", "pod"))
+    pod = mesh(traffic.tcp_listeners_of, Key("shop", "pod"), "127.0.0.1")
     assert [(each.address, each.port, each.route.name) for each in pod] == [("127.0.0.1", 1, "out/shop/database/5432")]

@@ -91,7 +91,7 @@ def test_unknown_node_is_a_client():
     """a node that no object names gets no inbound listener."""
     world = World(SERVICES)
 
-    assert world.ask(proxy_of, Key("shop", "x"), "sidecar", "interception") == Proxy("shop", "sidecar", "interception")
+    assert world.ask(proxy_of, Key("shop", "x"), "sidecar", "interception") == Proxy("shop", "sidecar", "interception", known=False)
 
 
 def test_services_that_disagree_make_a_port_opaque():

@@ -223,8 +223,8 @@ class OutlierDetection(Part):
     )
     consecutive_local_origin_failures: PositiveCount | None = Field(
         None,
-        description="Failures to connect, timeouts and resets in a row, counted apart from answers; left out: counted as "
-        "5xx.",
+        description="Failures to connect in a row, counted apart from answers; left out: counted as 5xx. Timeouts and "
+        "resets count too, but a connection that is made begins the row anew: they matter where this is 1.",
         json_schema_extra=envoy(
             "OutlierDetection.consecutive_local_origin_failure, split_external_local_origin_errors"
         ),

@@ -63,7 +63,9 @@ class ExternalServiceSpec(Part):
     """Something outside of the mesh that workloads may call by name."""
 
     hosts: tuple[Hostname, ...] = Field(
-        min_length=1, max_length=64, description="The names by which clients call it, exactly."
+        min_length=1,
+        max_length=64,
+        description="The names by which clients call it, exactly; a name without a dot is a Service's.",
     )
     addresses: tuple[Address, ...] = Field(
         (),
@@ -89,6 +91,15 @@ class ExternalServiceSpec(Part):
             for value in values:
                 if list(values).count(value) > 1:
                     raise refusal("{what} has {value} twice", what=what, value=value)
+        return self
+
+    @model_validator(mode="after")
+    def _no_short_names(self) -> Self:
+        for host in self.hosts:
+            if "." not in host:
+                raise refusal(
+                    "host {host} has no dot: in each namespace that is the short name of a Service", host=host
+                )
         return self
 
     @model_validator(mode="after")

@@ -103,7 +103,7 @@ class Timeouts(Part):
     )
     idle: Duration | None = Field(
         None,
-        description="A stream on which nothing moves; left out: the proxy's five minutes.",
+        description="A stream on which nothing moves; left out: unbounded, at a gateway five minutes.",
         json_schema_extra=envoy("RouteAction.idle_timeout"),
     )
 
