@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
 
-from examples.demo.envoy import binary
 from tests.envoy.mesh import Mesh
+from tests.envoy.service import SharedControlPlane
 
 
 def pytest_collection_modifyitems(items):
@@ -18,15 +18,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def envoy_binary():
+def envoy_binary(envoy_path):
     """The path of Envoy; without one the test is skipped, or fails where XDSCP_REQUIRE names envoy."""
-    try:
-        path = binary()
-    except FileNotFoundError as error:
-        if "envoy" in os.environ.get("XDSCP_REQUIRE", ""):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    return path
+    return envoy_path
 
 
 @pytest.fixture(params=["delta", "sotw"])
@@ -35,10 +29,18 @@ def variant(request):
     return request.param
 
 
-@pytest_asyncio.fixture
-async def mesh(envoy_binary, variant, tmp_path):
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """The control plane that tests use one after another."""
+    made = SharedControlPlane(tmp_path_factory.mktemp("xdscp"))
+    yield made
+    made.stop()
+
+
+@asynccontextmanager
+async def checked(folder, shared, *, incremental):
     """A mesh that is not started; at the end all invariants must have held on all streams."""
-    made = Mesh(tmp_path, incremental=variant == "delta")
+    made = Mesh(folder, shared, incremental=incremental)
     try:
         yield made
         broken = made.broken()
@@ -48,12 +50,21 @@ async def mesh(envoy_binary, variant, tmp_path):
 
 
 @pytest_asyncio.fixture
-async def delta_mesh(envoy_binary, tmp_path):
-    """The same, for what does not depend on the variant."""
-    made = Mesh(tmp_path, incremental=True)
-    try:
+async def mesh(envoy_binary, shared, variant, tmp_path):
+    """A mesh that is not started, in both variants."""
+    async with checked(tmp_path, shared, incremental=variant == "delta") as made:
         yield made
-        broken = made.broken()
-    finally:
-        await made.stop()
-    assert not broken, "\n".join(broken[:20])
+
+
+@pytest_asyncio.fixture
+async def delta_mesh(envoy_binary, shared, tmp_path):
+    """The same, in delta only."""
+    async with checked(tmp_path, shared, incremental=True) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def sotw_mesh(envoy_binary, shared, tmp_path):
+    """The same, in SotW only."""
+    async with checked(tmp_path, shared, incremental=False) as made:
+        yield made

@@ -37,6 +37,8 @@ class Invariants:
         self.owed = {}
         self.refused = set()
         """Names that Envoy rejected: whether it has them is not known."""
+        self.untold = set()
+        """Clusters that go with the first response of a SotW stream, on which Envoy does not tell what it has."""
         self._pending = {}
         self._asked = {}
         self._subscribed = set()
@@ -112,6 +114,8 @@ class Invariants:
             self._fail("OR-01", f"{type} changes {sorted(changed)[:3]} and removes {sorted(gone)[:3]} at once")
         if type in ROUTES:
             self._check_warm(response, changed)
+        if type == "cds":
+            self.untold = gone if "cds" in self._first and not response.incremental else self.untold - digests.keys()
         self._apply(response, digests, gone)
         self._check_absent(type, gone)
         if type == "cds":
@@ -183,19 +187,20 @@ class Invariants:
                     self._fail("M11", f"{type} {name} is sent to {cluster}, which Envoy has not acknowledged")
 
     def _check_absent(self, type, gone):
-        clusters = self.sent["cds"].keys() | {name for kind, name in self.refused if kind == "cds"}
+        gone = gone - self.untold
+        clusters = self.sent["cds"].keys() | self.untold | {name for kind, name in self.refused if kind == "cds"}
         if type in ROUTES or (type == "cds" and gone):
             for kind in ROUTES:
                 for name, digest in self.sent[kind].items():
                     absent = self.refers.get((kind, name, digest), frozenset()) - clusters
                     if absent:
-                        self._fail("OR-07", f"{kind} {name} refers to {sorted(absent)[0]}, which is absent")
+                        self._fail("OR-07", f"{kind} {name} refers to {min(absent)}, which is absent")
         if type == "cds" and gone:
             for kind in ROUTES:
                 for name, digest in self.acked[kind].items():
                     used = self.refers.get((kind, name, digest), frozenset()) & gone
                     if used:
-                        self._fail("OR-07", f"{sorted(used)[0]} is removed before Envoy took {kind} {name} without it")
+                        self._fail("OR-07", f"{min(used)} is removed before Envoy took {kind} {name} without it")
 
     def _fail(self, case, sentence):
         self.broken.append(f"{case}: {sentence}")

@@ -84,9 +84,12 @@ class Load:
 class Mesh:
     """Control plane, applications and Envoys of one test."""
 
-    def __init__(self, folder, *, incremental):
+    def __init__(self, folder, shared, *, incremental):
         self.folder = folder
-        self.directory = folder / "mesh"
+        self.directory = shared.directory
+        self._shared = shared
+        self._objects = {}
+        self._own = False
         self.incremental = incremental
         self.applications = {}
         self.envoys = {}
@@ -94,7 +97,7 @@ class Mesh:
         self.control_plane = None
         self._lock, self.number = run_number()
         self._loads = []
-        self.directory.mkdir()
+        shared.clear()
         self.put(CLIENT, *self.client_pod(CLIENT, 11))
 
     def address(self, host):
@@ -109,10 +112,21 @@ class Mesh:
         prepared.write_text(yaml.safe_dump_all(objects, sort_keys=False))
         written = time.monotonic()
         prepared.replace(self.directory / f"{file}.yaml")
+        self._objects[file] = objects
         return written
+
+    def recreate(self, file, *objects):
+        """Delete a file of manifests and write it anew, with nothing in between."""
+        prepared = self.folder / f".{file}"
+        prepared.write_text(yaml.safe_dump_all(objects, sort_keys=False))
+        target = self.directory / f"{file}.yaml"
+        target.unlink()
+        prepared.replace(target)
+        self._objects[file] = objects
 
     def drop(self, file):
         """Delete a file of manifests."""
+        del self._objects[file]
         (self.directory / f"{file}.yaml").unlink()
 
     def client_pod(self, name, host):
@@ -122,17 +136,26 @@ class Mesh:
 
     # -- processes
 
-    async def start(self, *flags):
-        """Start the control plane; return when it is ready."""
+    async def start(self):
+        """Have the control plane run, anew after it was ended; return when it has read the folder."""
         former = self.control_plane
-        self.control_plane = await ControlPlane.start(
-            self.directory,
-            self.folder,
-            *flags,
-            xds=former.xds if former else "",
-            admin=former.admin if former else "",
-        )
+        if former is None:
+            self.control_plane = self._shared.current()
+            await self.control_plane.ready()
+        else:
+            self.control_plane = await ControlPlane.start(
+                self.directory, self.folder, xds=former.xds, admin=former.admin
+            )
+            self._own = True
+        await self.until(self._read, 20.0)
         return self
+
+    async def _read(self):
+        """Whether the control plane holds what the folder says, or tells why not, and nothing of an earlier test."""
+        wanted = {(each["kind"], each["metadata"]["name"]) for objects in self._objects.values() for each in objects}
+        held = {(each["kind"], each["name"]) for each in await self.control_plane.get("/debug/objects")}
+        refused = {(each["kind"], each["name"]) for each in await self.control_plane.problems()}
+        return held <= wanted and wanted - held <= refused
 
     async def end(self, *, kill=False):
         """Stop the control plane by SIGTERM, or by SIGKILL; returns the exit code."""
@@ -241,8 +264,11 @@ class Mesh:
         await asyncio.gather(*(envoy.stop() for envoy in self.envoys.values()), return_exceptions=True)
         for tap in self.taps.values():
             await tap.stop()
-        if self.control_plane is not None:
+        if self.control_plane is not None and self._own:
             await self.control_plane.stop()
+        elif self.control_plane is not None:
+            await self.control_plane._session.close()  # only ours: others go on to use the control plane
+        self._shared.clear()
         await asyncio.gather(*(each.stop() for each in self.applications.values()), return_exceptions=True)
         self._lock.close()
 

@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass, field
 
 import grpc
+from envoy.service.discovery.v3 import discovery_pb2
 from grpc import aio
 
-from envoy.service.discovery.v3 import discovery_pb2
 from tests.envoy.invariants import Invariants
 from tests.envoy.messages import TYPES, name_of
 
@@ -69,6 +69,8 @@ class Tap:
         """When each stream began and ended (monotonic; infinity: it has not)."""
         self.swallowed = lambda response: False
         """Which responses are not passed on."""
+        self.lost = []
+        """Responses that were not passed on."""
         self.passing = asyncio.Event()
         """Cleared, requests of open streams wait here: their ACKs are lost for the time."""
         self.passing.set()
@@ -101,9 +103,7 @@ class Tap:
 
     def responses(self, type=None, since=0.0):
         """Responses of a type, after a moment (monotonic)."""
-        return [
-            one for one in self.log if isinstance(one, Response) and one.time >= since and type in {None, one.type}
-        ]
+        return [one for one in self.log if isinstance(one, Response) and one.time >= since and type in {None, one.type}]
 
     def rejections(self, since=0.0):
         """Requests that carry an error."""
@@ -171,6 +171,7 @@ class Tap:
         while (data := await call.read()) is not aio.EOF:
             response = decoded_response(data, stream, incremental)
             if self.swallowed(response):
+                self.lost.append(response)
                 continue
             self.log.append(response)
             self.invariants.responded(response)
@@ -211,6 +212,4 @@ def decoded_response(data, stream, incremental):
         bodies = {name_of(each.type_url, each.value): each.value for each in one.resources}
         versions, removed, version = {}, [], one.version_info
     type = TYPES.get(one.type_url, one.type_url)
-    return Response(
-        stream, now, type, one.nonce, version, names, removed, incremental, len(data), bodies, versions
-    )
+    return Response(stream, now, type, one.nonce, version, names, removed, incremental, len(data), bodies, versions)

@@ -9,8 +9,8 @@ from collections import Counter
 
 import aiohttp
 import grpc
-
 from envoy.service.discovery.v3 import discovery_pb2
+
 from tests.envoy.manifests import endpoint_slice, service
 from tests.envoy.recorder import DELTA, SERVICE
 

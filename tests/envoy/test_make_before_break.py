@@ -37,8 +37,8 @@ async def running(mesh, *names):
 
 
 def only(report, since, allowed):
-    """Instances that still got requests sent after a moment, except the allowed."""
-    return {name: last - since for name, (_, _, last) in report.instances.items() if last > since} if not allowed else {
+    """Instances beside the allowed ones that got requests sent after a moment, and how long after it."""
+    return {
         name: round(last - since, 3)
         for name, (_, _, last) in report.instances.items()
         if last > since and name not in allowed
@@ -59,7 +59,10 @@ async def changed_under_load(mesh, change, *, hosts=("app.shop",)):
 
 def moved(old, new, target):
     """Service app whose route goes to a service, beside those of the two that exist."""
-    objects = [service("app", selector={"app": "none"}), policy("app", "app", routes=[route({"name": target, "port": 80})])]
+    objects = [
+        service("app", selector={"app": "none"}),
+        policy("app", "app", routes=[route({"name": target, "port": 80})]),
+    ]
     for name, address in (("old", old), ("new", new)):
         if address:
             objects += [service(name), endpoint_slice(f"{name}-1", name, address)]
@@ -126,7 +129,9 @@ async def test_or_11_service_port_is_renamed(mesh):
 
     async def change():
         mesh.put(
-            "app", service("app", (8081, 8080, "http-web")), endpoint_slice("app-1", "app", address, port_name="http-web")
+            "app",
+            service("app", (8081, 8080, "http-web")),
+            endpoint_slice("app-1", "app", address, port_name="http-web"),
         )
 
     await changed_under_load(mesh, change)
@@ -189,7 +194,9 @@ async def test_or_11_subsets_are_renamed_and_moved(mesh):
 
 def pods_of(mesh, a, b):
     """Two pods of the versions a and b."""
-    return [pod(f"app-{version}", address, {"app": "app", "version": version}) for version, address in (("a", a), ("b", b))]
+    return [
+        pod(f"app-{version}", address, {"app": "app", "version": version}) for version, address in (("a", a), ("b", b))
+    ]
 
 
 async def test_dx_10_service_is_deleted_and_created_in_one_moment(mesh):
@@ -201,8 +208,7 @@ async def test_dx_10_service_is_deleted_and_created_in_one_moment(mesh):
     await mesh.envoy()
 
     async def change():
-        mesh.drop("app")
-        mesh.put("app", service("app", selector={"version": "b"}, clusterIP="10.96.0.2"))
+        mesh.recreate("app", service("app", selector={"version": "b"}, clusterIP="10.96.0.2"))
 
     report, moment = await changed_under_load(mesh, change)
     assert only(report, moment + 0.05, {"b"}) == {}
@@ -251,9 +257,54 @@ async def test_ep_06_service_becomes_an_external_name_and_comes_back(mesh):
     assert only(report, moment + 0.05, {"a"}) == {}
 
 
+async def test_or_11_requests_under_way_to_what_is_removed(mesh):
+    """Requests that take half a second are under way when their cluster goes, and to another's endpoint: all are answered."""
+    old, new, third = await asyncio.gather(
+        mesh.application("old", 21, control=True),
+        mesh.application("new", 22),
+        mesh.application("third", 23, control=True),
+    )
+    await mesh.behave(21, delay=0.5)
+    await mesh.behave(23, delay=0.5)
+    mesh.put("third", service("third"), endpoint_slice("third-1", "third", third))
+    mesh.put("app", *moved(old, None, "old"))
+    await mesh.start()
+    envoy = await mesh.envoy()
+    async with mesh.load("app.shop", "third.shop", rate=400) as load:
+        await load.last(400, 400)
+        mesh.put("app", *moved(None, new, "new"))
+        mesh.put("third", service("third"), endpoint_slice("third-1", "third", new))
+        await mesh.until(lambda: gone(envoy, "out/shop/old/80"))
+        await load.last(1000, 400)
+    load.report.require_none_lost(1000)
+    assert load.report.instances["new"][0] > 300
+
+
 @pytest.mark.parametrize("kill", [False, True], ids=["sigterm", "sigkill"])
-async def test_or_11_change_while_the_control_plane_is_down(mesh, kill):
-    """The control plane ends, a route moves to a new service and the old one is deleted, and it comes back."""
+async def test_or_11_changes_while_the_control_plane_is_down(mesh, kill):
+    """While it is down all endpoints are replaced, the route changes, one service comes and another goes."""
+    a, b = await running(mesh, "a", "b")
+    mesh.put("app", service("app"), endpoint_slice("app-1", "app", a), service("unused"))
+    await mesh.start()
+    envoy = await mesh.envoy()
+
+    async def change():
+        await mesh.end(kill=kill)
+        timeouts = policy("app", "app", routes=[route(timeouts={"request": "5s"})], connection={"connectTimeout": "2s"})
+        mesh.put("app", service("app"), endpoint_slice("app-2", "app", b), service("more"), timeouts)
+        await mesh.start()
+        await mesh.until(lambda: gone(envoy, "out/shop/unused/80"), 10.0)
+        await mesh.settled(quiet=0.05)
+        await mesh.applications["a"].stop()
+
+    report, moment = await changed_under_load(mesh, change)
+    assert only(report, moment, {"b"}) == {}
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["sigterm", "sigkill"])
+async def test_or_11_route_moves_while_the_control_plane_is_down(delta_mesh, kill):
+    """While it is down a route moves to a new service and the old one is deleted: delta tells what Envoy still has."""
+    mesh = delta_mesh
     old, new = await running(mesh, "old", "new")
     mesh.put("app", *moved(old, None, "old"))
     await mesh.start()
@@ -267,6 +318,24 @@ async def test_or_11_change_while_the_control_plane_is_down(mesh, kill):
 
     report, moment = await changed_under_load(mesh, change)
     assert only(report, moment + 0.05, {"new"}) == {}
+
+
+async def test_or_11_route_moves_while_the_control_plane_is_down_sotw(sotw_mesh):
+    """SotW does not tell what Envoy has, so the old cluster goes with the first response: a gap of one round trip."""
+    mesh = sotw_mesh
+    old, new = await running(mesh, "old", "new")
+    mesh.put("app", *moved(old, None, "old"))
+    await mesh.start()
+    envoy = await mesh.envoy()
+    async with mesh.load("app.shop", rate=RATE) as load:
+        await load.last(BEFORE, RATE)
+        await mesh.end(kill=True)
+        mesh.put("app", *moved(None, new, "new"))
+        await mesh.start()
+        await mesh.until(lambda: gone(envoy, "out/shop/old/80"), 10.0)
+        await mesh.settled()
+    moments = [answered for _, _, answered, _ in load.report.failures]
+    assert not moments or max(moments) - min(moments) < 0.25
 
 
 async def gone(envoy, cluster):

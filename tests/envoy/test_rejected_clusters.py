@@ -10,14 +10,14 @@ import time
 from contextlib import asynccontextmanager
 
 import aiohttp
-
 from envoy.config.cluster.v3 import cluster_pb2
+
+from examples.demo.network import Loopback
 from tests.envoy.mesh import start_envoy
 from tests.envoy.recorder import Tap
 from tests.protocol.envoys import backend, free_port
 from tests.protocol.fixtures import CDS, message, serving
 from tests.protocol.meshes import cluster, endpoints, listener, table, virtual_host
-from examples.demo.network import Loopback
 from xdscp.address import parsed
 from xdscp.injector.bootstrap import Ports, Proxy, envoy_bootstrap
 from xdscp.resources.core import Key
@@ -64,7 +64,9 @@ async def running(folder, incremental, number):
             made = envoy_bootstrap(
                 proxy, parsed(tap.address), Ports(15000, None, None), "delta" if incremental else "sotw"
             )
-            envoy = await start_envoy("envoy", made, folder, Loopback(f"127.99.{number}.1"), 1, ("--disable-hot-restart",))
+            envoy = await start_envoy(
+                "envoy", made, folder, Loopback(f"127.99.{number}.1"), 1, ("--disable-hot-restart",)
+            )
             try:
                 await envoy.ready()
                 async with aiohttp.ClientSession() as http:

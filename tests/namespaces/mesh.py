@@ -12,6 +12,7 @@ import socket
 import tempfile
 import time
 from contextlib import suppress
+from inspect import isawaitable
 from pathlib import Path
 
 import yaml
@@ -196,9 +197,12 @@ class Mesh:
     # -- waiting
 
     async def until(self, condition, timeout=5.0):
-        """Ask again until the condition is true."""
+        """Ask again until the condition, a function or a coroutine function, is true."""
         async with asyncio.timeout(timeout):
-            while not await condition():
+            while True:
+                found = condition()
+                if await found if isawaitable(found) else found:
+                    return
                 await asyncio.sleep(0.02)
 
     async def settled(self, quiet=0.15, timeout=10.0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -118,7 +119,11 @@ async def test_egress_mode_changes(mesh):
     assert (await mesh.call("client", IP["outside"], 80, host="unknown.example.com")).instance == "outside:80"
 
 
-async def _last(seen, instance):
+def _more(seen, count):
+    return len(seen) >= count
+
+
+def _last(seen, instance):
     return bool(seen) and seen[-1].instance == instance
 
 
@@ -141,12 +146,7 @@ async def test_kept_connections_outlive_the_services_of_a_port_number(mesh):
         mesh.put("fresh", named)
         await mesh.settled()
         async with driven(mesh, "client", IP["outside"], 8090, kept=True) as seen:
-            await mesh.until(lambda: _last(seen, "outside:8090"))
+            await mesh.until(lambda seen=seen: _last(seen, "outside:8090"))
             mesh.drop("fresh")
             await mesh.settled()
-            count = len(seen)
-            await mesh.until(lambda: _more(seen, count + 10))
-
-
-async def _more(seen, count):
-    return len(seen) >= count
+            await mesh.until(partial(_more, seen, len(seen) + 10))

@@ -52,3 +52,9 @@ async def test_loop_guard_by_ipv6(mesh, port):
     """Envoy's own ports close by IPv6 as well."""
     for place, address in (("client", "::1"), ("outside", IP6["client"])):
         assert await mesh.line(place, address, port) == ""
+
+
+async def test_gateway_by_ipv6_address(mesh):
+    """A gateway serves clients outside of the mesh by its IPv6 address too."""
+    outcome = await mesh.call("outside", IP6["gateway"], 8080, host="web.shop")
+    assert (outcome.status, outcome.instance) == (200, "web:8080"), outcome

@@ -62,20 +62,19 @@ class Client:
         self._child = child
 
     async def _do(self, **command):
+        command = {"path": METHOD, "metadata": {}, "timeout": 5.0, "wait": False, **command}
         self._child.stdin.write(json.dumps(command).encode() + b"\n")
         async with asyncio.timeout(60):
             return json.loads(await self._child.stdout.readline())
 
-    async def call(self, target, count=1, *, path=METHOD, metadata=None, timeout=5.0):
-        """The outcomes of RPCs to `xds:///target`."""
-        return await self._do(
-            do="call", target=f"xds:///{target}", path=path, metadata=metadata or {}, count=count, timeout=timeout
-        )
+    async def call(self, target, count=1, **rest):
+        """The outcomes of RPCs to `xds:///target`; `rest`: path, metadata, timeout, wait (for a server)."""
+        return await self._do(do="call", target=f"xds:///{target}", count=count, **rest)
 
     async def together(self, *targets, timeout=20.0):
         """The outcomes of one RPC to each target, all sent at once, by target."""
         names = [f"xds:///{target}" for target in targets]
-        outcomes = await self._do(do="together", targets=names, path=METHOD, metadata={}, timeout=timeout)
+        outcomes = await self._do(do="together", targets=names, timeout=timeout)
         return dict(zip(targets, outcomes, strict=True))
 
     async def one(self, target, **rest):
@@ -88,11 +87,11 @@ class Client:
         return Counter(each["instance"] or each["code"] for each in await self.call(target, count, **rest))
 
     @asynccontextmanager
-    async def load(self, *targets, metadata=None):
+    async def load(self, *targets):
         """RPCs to all targets within the block; the list holds their outcomes afterwards. None may fail."""
         outcomes = []
         names = [f"xds:///{target}" for target in targets]
-        await self._do(do="load", targets=names, path=METHOD, metadata=metadata or {}, timeout=5.0)
+        await self._do(do="load", targets=names)
         try:
             yield outcomes
         finally:

@@ -26,12 +26,14 @@ def method(target, path):
     return CHANNELS[target].unary_unary(path)
 
 
-def outcome(rpc, metadata, timeout):
-    """What became of one RPC: it is sent once, and does not wait for a server to be ready."""
+def outcome(rpc, command):
+    """What became of one RPC; unless it may wait, it does not wait for a server to be ready."""
     began = time.monotonic()
     code, instance, details = "OK", "", ""
     try:
-        instance = rpc(b"", timeout=timeout, metadata=list(metadata.items()), wait_for_ready=False).decode()
+        metadata = list(command["metadata"].items())
+        answer = rpc(b"", timeout=command["timeout"], metadata=metadata, wait_for_ready=command["wait"])
+        instance = answer.decode()
     except grpc.RpcError as error:
         code, details = error.code().name, error.details()
     return {"code": code, "instance": instance, "details": details, "seconds": time.monotonic() - began}
@@ -42,12 +44,12 @@ def load(command, stop, outcomes):
     while not stop.wait(INTERVAL):
         for target in command["targets"]:
             rpc = method(target, command["path"])
-            outcomes.append({"target": target, **outcome(rpc, command["metadata"], command["timeout"])})
+            outcomes.append({"target": target, **outcome(rpc, command)})
 
 
 def together(command, target):
     """One of several RPCs that are sent at once."""
-    return outcome(method(target, command["path"]), command["metadata"], command["timeout"])
+    return outcome(method(target, command["path"]), command)
 
 
 def main():
@@ -57,7 +59,7 @@ def main():
         answer = []
         if command["do"] == "call":
             rpc = method(command["target"], command["path"])
-            answer = [outcome(rpc, command["metadata"], command["timeout"]) for _ in range(command["count"])]
+            answer = [outcome(rpc, command) for _ in range(command["count"])]
         elif command["do"] == "together":
             with ThreadPoolExecutor(len(command["targets"])) as pool:
                 answer = list(pool.map(partial(together, command), command["targets"]))

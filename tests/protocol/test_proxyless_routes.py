@@ -119,9 +119,7 @@ async def test_gx_01_what_is_no_service(client):
 @pytest.mark.parametrize("name", ["maglev", "ring"])
 async def test_gx_01_consistent_hash(client, name):
     """A client that is asked for MAGLEV hashes by a ring: equal headers come to the same server, others to others."""
-    users = {
-        user: set(await client.spread(f"{name}:80", 5, metadata={"x-user": user})) for user in map(str, range(12))
-    }
+    users = {user: set(await client.spread(f"{name}:80", 5, metadata={"x-user": user})) for user in map(str, range(12))}
     assert all(len(servers) == 1 for servers in users.values()), users
     assert set.union(*users.values()) == {"v1", "v2"}
 

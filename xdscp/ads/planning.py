@@ -12,7 +12,7 @@ from xdscp.ads.ordering import Hold, Order
 from xdscp.ads.responses import Responses
 from xdscp.ads.subscription import Had, Subscription
 from xdscp.ads.types import CDS, EDS
-from xdscp.ads.wire import empty_assignment
+from xdscp.ads.wire import empty_assignment, takes_endpoints
 from xdscp.snapshot import Resource, Snapshot
 
 
@@ -140,8 +140,10 @@ class Planning:
 
     def _empty(self, name: str, had: Had) -> Resource | None:
         """Endpoints that do not exist, as a resource without any, where Envoy ignores a removal."""
-        clusters = self._order.of(CDS)
-        exists = self._target.find(CDS.type, name) is not None
+        clusters, cluster = self._order.of(CDS), self._target.find(CDS.type, name)
+        exists = cluster is not None
+        if clusters is not None and cluster is not None and not takes_endpoints(cluster.body):
+            return None  # its former endpoints serve until Envoy has taken it, and are forgotten with that
         if self._incremental:
             empty = exists and (had.resource is not None or not had.certain)
         else:

@@ -111,7 +111,9 @@ class Responses:
     def names(self, before: Names, added: tuple[str, ...], dropped: tuple[str, ...]) -> Names:
         """`before` with `added` and without `dropped`; the same object for all streams that come to it the same way."""
         return self._names.get(
-            (before, added, dropped), lambda: before.union(added).difference(dropped), lambda made: 8 + len(made)
+            (before, added, dropped),
+            lambda: before.union(added).difference(dropped),
+            lambda made: 8 + len(made) + sum(map(len, added)) // 20,  # names may be long: some are a client's own words
         )
 
     def selected(

@@ -68,6 +68,7 @@ def _classes() -> dict[str, type[Any]]:
             entry.options.map_entry = True
 
     describe("Status", ("code", 1, _INT32, False, ""), ("message", 2, _STRING, False, ""))
+    describe("Cluster", ("type", 2, _INT32, False, ""))
     describe("Node", ("id", 1, _STRING, False, ""), ("metadata", 3, _MESSAGE, False, ".google.protobuf.Struct"))
     describe(
         "Sotw",
@@ -93,12 +94,15 @@ def _classes() -> dict[str, type[Any]]:
     pool.Add(file)
     return {
         name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"xdscp.ads.{name}"))
-        for name in ("Node", "Sotw", "Delta")
+        for name in ("Cluster", "Node", "Sotw", "Delta")
     }
 
 
 _CLASSES = _classes()
 _NODE, _SOTW, _DELTA = _CLASSES["Node"], _CLASSES["Sotw"], _CLASSES["Delta"]
+_CLUSTER = _CLASSES["Cluster"]
+_EDS = 3
+"""Cluster.DiscoveryType."""
 
 
 def request(raw: bytes, *, incremental: bool) -> Request:
@@ -177,6 +181,14 @@ def sotw_response(url: str, nonce: str, version: str, resources: Sequence[Resour
         parts += (b"\x12", _varint(len(head) + len(body)), head, body)
     parts += (_text(4, url), _text(5, nonce))
     return b"".join(parts)
+
+
+def takes_endpoints(cluster: bytes) -> bool:
+    """Whether an encoded Cluster gets its endpoints by EDS; True for what cannot be read."""
+    try:
+        return bool(_CLUSTER.FromString(cluster).type == _EDS)
+    except message.DecodeError:
+        return True
 
 
 def empty_assignment(name: str) -> bytes:

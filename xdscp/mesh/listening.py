@@ -74,3 +74,7 @@ class InboundPort:
     address: str = ""
     app_address: str = ""
     app_port: int = 0
+    preserve_header_case: bool = False
+    """HTTP/1.1: the application's header names keep their case on their way back."""
+    any_http: bool = False
+    """Services say both HTTP/1.1 and HTTP/2 of the port: the application is spoken to as the peer speaks."""

@@ -18,7 +18,7 @@ from xdscp.mesh.environment import environment
 from xdscp.mesh.listening import RESERVED_PORTS, Downstream, InboundPort, Mode, TcpListener
 from xdscp.mesh.locality import Vantage
 from xdscp.mesh.mesh_settings import EXPLICIT_PORT
-from xdscp.mesh.service import MeshPort, is_address, ports_of, selected_by, services_of_pod
+from xdscp.mesh.service import is_address, ports_of, selected_by, services_of_pod
 from xdscp.resources.core import Key, Pod
 
 Role = Literal["sidecar", "gateway", "grpc"]
@@ -57,7 +57,17 @@ class Proxy:
 @derived
 def proxy_of(view: View, node: Key, role: Role, mode: Mode) -> Proxy:
     """The proxy of a node id; a node that no Pod or Workload names is a client without ports of its own."""
-    return _distinct(_proxy(view, node, role, mode))
+    found = _distinct(_proxy(view, node, role, mode))
+    return _with_header_case(found) if view.select("TrafficPolicy", "headerCase", ()) else found
+
+
+def _with_header_case(proxy: Proxy) -> Proxy:
+    """What a destination's `preserveHeaderCase` asks of the listeners between the client and the application."""
+    return replace(
+        proxy,
+        inbound=tuple(replace(port, preserve_header_case=True) for port in proxy.inbound),
+        downstream=replace(proxy.downstream, preserve_header_case=True),
+    )
 
 
 def _distinct(proxy: Proxy) -> Proxy:
@@ -148,12 +158,12 @@ def _tcp_listeners(view: View, node: Key, mode: Mode, address: str) -> tuple[Tcp
 
 
 def _inbound_of_pod(view: View, pod: Pod, mode: Mode) -> tuple[InboundPort, ...]:
-    targets: dict[int, Protocol] = {}
+    targets: dict[int, set[Protocol]] = {}
     for service in services_of_pod(view, pod.key):
         for port in ports_of(view, service):
             number = port.target if isinstance(port.target, int) else row_port(pod, port.target)
             if number:
-                _claim(targets, number, port)
+                targets.setdefault(number, set()).add(port.protocol)
     address = pod.ips[0] if pod.ips else ""
     app_address = _address(dict(pod.annotations), APP_ADDRESS_ANNOTATION) or LOOPBACK
     return tuple(_inbound(targets, mode, address, app_address))
@@ -164,7 +174,7 @@ def _inbound_of_workload(view: View, workload: Key, mode: Mode) -> tuple[Inbound
     if row is None:
         return ()
     spec = row.spec
-    targets: dict[int, Protocol] = {}
+    targets: dict[int, set[Protocol]] = {}
     app_ports: dict[int, int] = {}
     for service in sorted(selected_by(view, workload.namespace, row.labels)):
         for port in ports_of(view, service):
@@ -173,7 +183,7 @@ def _inbound_of_workload(view: View, workload: Key, mode: Mode) -> tuple[Inbound
                 if own.name and own.name in {port.target, port.name}:
                     number = own.port
             if number:
-                _claim(targets, number, port)
+                targets.setdefault(number, set()).add(port.protocol)
     for own in spec.ports:
         app_ports[own.port] = own.app_port or own.port
     address = str(spec.address)
@@ -181,21 +191,24 @@ def _inbound_of_workload(view: View, workload: Key, mode: Mode) -> tuple[Inbound
     return tuple(_inbound(targets, mode, address, app_address, app_ports))
 
 
-def _claim(targets: dict[int, Protocol], number: int, port: MeshPort) -> None:
+def _protocol(said: set[Protocol]) -> Protocol:
     """Of services that say different things of one port, opaque bytes are right for all."""
-    known = targets.setdefault(number, port.protocol)
-    if known != port.protocol:
-        targets[number] = "tcp" if "tcp" in {known, port.protocol} else "http"
+    return "tcp" if "tcp" in said else "http" if "http" in said else "http2"
 
 
 def _inbound(
-    targets: dict[int, Protocol], mode: Mode, address: str, app_address: str, app_ports: dict[int, int] | None = None
+    targets: dict[int, set[Protocol]],
+    mode: Mode,
+    address: str,
+    app_address: str,
+    app_ports: dict[int, int] | None = None,
 ) -> Iterator[InboundPort]:
-    for number, protocol in sorted(targets.items()):
+    for number, said in sorted(targets.items()):
+        protocol, any_http = _protocol(said), said == {"http", "http2"}
         if mode == "interception":
             if number not in RESERVED_PORTS:
-                yield InboundPort(number, protocol)
+                yield InboundPort(number, protocol, any_http=any_http)
             continue
         app_port = (app_ports or {}).get(number, number)
         if address and (address, number) != (app_address, app_port):
-            yield InboundPort(number, protocol, address, app_address, app_port)
+            yield InboundPort(number, protocol, address, app_address, app_port, any_http)

@@ -124,6 +124,13 @@ def _backend(row: Any) -> tuple[Hashable, ...]:
     )
 
 
+def _header_case(row: Any) -> tuple[Hashable, ...]:
+    """Of the policies that keep the case of header names, for which listeners must remember it."""
+    connections = (row.spec.connection, *(subset.connection for subset in row.spec.subsets))
+    asked = any(each is not None and each.http is not None and each.http.preserve_header_case for each in connections)
+    return ((),) if asked else ()
+
+
 def _host(row: Any) -> tuple[Hashable, ...]:
     return tuple(row.spec.hosts)
 
@@ -182,7 +189,7 @@ _TABLE = (
         GROUP,
         ("v1alpha1",),
         _ours("TrafficPolicy"),
-        {"target": _target, "backend": _backend, "all": _all},
+        {"target": _target, "backend": _backend, "headerCase": _header_case, "all": _all},
     ),
     Kind(
         "MeshPolicy",

@@ -44,7 +44,7 @@ _DNS_FAMILIES: Final = {
 _LOCAL_CONNECT_TIMEOUT: Final = timedelta(seconds=1)
 """To the application in the same pod: there is no network between."""
 _PASSTHROUGH_CONNECT_TIMEOUT: Final = timedelta(seconds=10)
-_PASSTHROUGH_HTTP: Final = packed(upstream_http.as_downstream())
+_AS_DOWNSTREAM: Final = packed(upstream_http.as_downstream())
 _UNLIMITED: Final = resilience.circuit_breakers(CircuitBreaker())
 
 _cluster = unchecked(Cluster)
@@ -137,7 +137,9 @@ def inbound_cluster(port: InboundPort) -> Cluster:
         found.load_assignment = eds.fixed(found.name, (Endpoint(port.app_address, port.app_port),))
     else:
         _dial_original(found)
-    _speak(found, port.protocol, HttpOptions())
+    _speak(found, port.protocol, HttpOptions(preserve_header_case=port.preserve_header_case))
+    if port.any_http:
+        found.typed_extension_protocol_options = {upstream_http.NAME: _AS_DOWNSTREAM}
     return found
 
 
@@ -151,7 +153,7 @@ def passthrough(mode: Mode = "interception") -> Cluster:
         name=names.PASSTHROUGH,
         connect_timeout=_PASSTHROUGH_CONNECT_TIMEOUT,
         circuit_breakers=_UNLIMITED,
-        typed_extension_protocol_options={upstream_http.NAME: _PASSTHROUGH_HTTP},
+        typed_extension_protocol_options={upstream_http.NAME: _AS_DOWNSTREAM},
     )
     if mode == "interception":
         _dial_original(found)

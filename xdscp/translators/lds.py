@@ -145,6 +145,8 @@ def _inbound_routes(name: str) -> RouteConfiguration:
 def gateway(port: int, address: str, table: int | str = names.EXPLICIT, downstream: Downstream = _DEFAULT) -> Listener:
     """Role gateway: requests from outside the mesh, routed by host in the route table of `table`."""
     found = _bound(names.gateway(port), address, port, TrafficDirection.OUTBOUND)
+    if address == ANY_IPV4:
+        _add_ipv6(found, port, downstream)
     found.per_connection_buffer_limit_bytes = EDGE_BUFFER_LIMIT
     manager = http_connection_manager.gateway(names.route_table(table), downstream)
     found.filter_chains = [FilterChain(name="http", filters=[manager])]

@@ -171,9 +171,12 @@ class Stage:
 
     # -- traffic
 
-    async def ask(self, host, path="/", *, method="GET", headers=None, source="", port=OUTBOUND_PORT, **more):
-        """A request of the client's application through its Envoy; `source`: the address that it comes from."""
-        address = self.address(11)
+    async def ask(self, host, path="/", *, method="GET", headers=None, source="", proxy="", port=OUTBOUND_PORT, **more):
+        """A request of the client's application through its Envoy; `source`: the address that it comes from.
+
+        `proxy`: the address of another workload's Envoy.
+        """
+        address = proxy or self.address(11)
         if source not in self._sessions:
             self._sessions[source] = client_session(source)
         url = URL(f"http://{address}:{port}{path}", encoded=True)

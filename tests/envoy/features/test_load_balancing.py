@@ -107,23 +107,20 @@ async def test_maglev_by_query_behind_a_terminal_header(stage):
 
 
 async def test_slow_start(stage):
-    """An endpoint that is new gets far less than its third at first.
+    """An endpoint that is new gets far less than its quarter at first.
 
     The window lasts 30 s, so its end is not waited for; it and the aggression are seen in Envoy's configuration.
     """
     selector = {"selector: {app: reviews}": "selector: {app: ratings}"}
-    pods = [stage.pod(name) for name in ("ratings-a", "ratings-b")]
     await stage.apply("load-balancer/slow-start", selector)
     config = (await stage.cluster(CLUSTER))["round_robin_lb_config"]["slow_start_config"]
     assert (config["slow_start_window"], config["aggression"]["default_value"]) == ("30s", 2.5)
-    assert len(pods) == 2
-    await asyncio.sleep(1)
+    await asyncio.sleep(1)  # the endpoints that were there from the start are new for a while too
     newcomer = stage.pod("audit")
     newcomer["metadata"].update(name="newcomer", labels={"app": "ratings"})
     await stage.apply("load-balancer/slow-start", selector, more=[newcomer])
     counted = await instances(stage, 120)
-    print(counted)
-    assert counted["audit"] <= 20
+    assert counted["audit"] <= 20  # of four 30 would be its share
 
 
 async def test_panic_threshold(stage):

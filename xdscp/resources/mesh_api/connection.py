@@ -340,7 +340,8 @@ class HttpConnection(Part):
     keepalive: Http2Keepalive | None = Field(None, description="HTTP/2: pings.")
     preserve_header_case: Flag = Field(
         default=False,
-        description="HTTP/1.1: header names keep the case that the client wrote.",
+        description="HTTP/1.1: header names keep the case that client and application wrote. The first policy that asks "
+        "for it renews the listeners of all proxies, since they must remember the case.",
         json_schema_extra=envoy("Http1ProtocolOptions.header_key_format"),
     )
 
