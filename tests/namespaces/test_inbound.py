@@ -44,7 +44,7 @@ async def test_closed_port_is_closed(mesh):
 
 async def test_readiness_and_prometheus_from_outside(mesh):
     """The kubelet and Prometheus reach Envoy's own ports at the pod's address, past the interception."""
-    assert (await mesh.call("outside", IP["web"], 15021, path="/healthz/ready")).status == 200
+    await mesh.until(lambda: _ready(mesh))  # Envoy checks itself twice a second until it is ready
     assert (await mesh.call("outside", IP["web"], 15090, path="/stats/prometheus")).status == 200
     assert await mesh.line("outside", IP["web"], 15000) == ""
 
@@ -71,3 +71,7 @@ async def test_gateway_passes_nothing_through(mesh):
     for port in (15001, 15006):
         with pytest.raises(ConnectionRefusedError):
             await mesh.dialled("outside", IP["gateway"], port)
+
+
+async def _ready(mesh):
+    return (await mesh.call("outside", IP["web"], 15021, path="/healthz/ready")).status == 200

@@ -211,4 +211,4 @@ def _inbound(
             continue
         app_port = (app_ports or {}).get(number, number)
         if address and (address, number) != (app_address, app_port):
-            yield InboundPort(number, protocol, address, app_address, app_port, any_http)
+            yield InboundPort(number, protocol, address, app_address, app_port, any_http=any_http)

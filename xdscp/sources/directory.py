@@ -125,7 +125,14 @@ class Directory:
         if self._notify is None:
             self._stop.wait(wait)
             return set()
-        events = self._notify.watch(GROUP, STEP, max(int(wait * 1000), 1), self._stop)
+        try:
+            events = self._notify.watch(GROUP, STEP, max(int(wait * 1000), 1), self._stop)
+        except WatchfilesRustInternalError as error:
+            # a file's name is no text, or the kernel dropped the watch: what happened is seen by listing, with a new watch
+            log.warning("watch of directory lost", directory=str(self._root), error=str(error), limit=str(self._root))
+            self._unwatch()
+            self._relist_at = 0.0
+            return set()
         return {path for _, path in events} if isinstance(events, set) else set()
 
     def _contents(self, events: set[str]) -> dict[str, Content]:

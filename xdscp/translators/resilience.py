@@ -6,6 +6,7 @@ once), and detectors that only count (`enforcing_…` of zero) or that run unask
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -25,6 +26,9 @@ RETRY_BUDGET_PERCENT: Final = 20.0
 """Of the active requests may be retries, where a policy says nothing: retries help against a failing instance and
 do not multiply the load of a failing service."""
 RETRY_BUDGET_MINIMUM: Final = 10
+
+_BASE_EJECTION: Final = timedelta(seconds=30)
+"""Envoy's, where a policy names none."""
 
 _ALWAYS: Final = 100
 _NEVER: Final = 0
@@ -74,7 +78,7 @@ def outlier_detection(policy: OutlierDetection) -> EnvoyOutlierDetection:
     )
     if policy.max_ejection is not None:
         # Envoy refuses a maximum under the base.
-        found.max_ejection_time = max(policy.max_ejection, policy.base_ejection or policy.max_ejection)
+        found.max_ejection_time = max(policy.max_ejection, policy.base_ejection or _BASE_EJECTION)
     _consecutive(found, policy)
     _statistical(found, policy)
     return found

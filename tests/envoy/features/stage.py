@@ -198,15 +198,13 @@ class Stage:
 
     async def many(self, count, call, concurrency=8):
         """`count` answers of `call(number)`, `concurrency` at a time."""
-        numbers = iter(range(count))
-        answers = []
+        free = asyncio.Semaphore(concurrency)
 
-        async def worker():
-            for number in numbers:
-                answers.append(await call(number))
+        async def one(number):
+            async with free:
+                return await call(number)
 
-        await asyncio.gather(*(worker() for _ in range(concurrency)))
-        return answers
+        return await asyncio.gather(*(one(number) for number in range(count)))
 
     async def until(self, condition, timeout=5.0, what="the condition"):
         """Ask again until the (asynchronous) condition gives something true, and return that."""
