@@ -368,7 +368,8 @@ def catch_all_resource(view: View, table: int | str, namespace: str, gateway: bo
     environment(view)
     egress: EgressMode = "registered" if gateway else traffic.egress_of(view, namespace)
     refers = (names.PASSTHROUGH,) if egress == "allow" else ()
-    return resource(ResourceType.VHDS, names.catch_all(table), encode(rds.catch_all(table, egress)), refers)
+    found = resource(ResourceType.VHDS, names.catch_all(table), encode(rds.catch_all(table, egress)), refers)
+    return replace(found, lasting=True)
 
 
 @derived
@@ -456,7 +457,7 @@ def inbound_of(view: View, ports: tuple[InboundPort, ...], proxy: Proxy) -> Shar
     found: list[Resource] = []
     if proxy.role == "grpc":
         for port in ports:
-            for host in ("0.0.0.0", "::"):  # noqa: S104  # the addresses that servers ask for
+            for host in ("0.0.0.0", "::", *((port.address,) if port.address else ())):  # noqa: S104  # what servers ask for
                 listener = grpc.server_listener(host, port.number)
                 found.append(resource(ResourceType.LDS, listener.name, encode(listener)))
         return shard(found)

@@ -199,6 +199,11 @@ class Pipeline:
         self._metrics.refuse("unknown_type")
         log.warning("type not served", node=stream.client.id, url=url, limit=stream.client.id)
 
+    def refused(self, peer: str, reason: str, message: str) -> None:
+        """A stream is ended for what its client sent."""
+        self._metrics.refuse(reason)
+        log.warning("stream refused", peer=peer, reason=reason, message=message, limit=reason)
+
     def _relent(self, done: set[tuple[Stream, ResourceType]]) -> None:
         """These refuse no longer; when none does, what was refused is forgotten."""
         if self._refusing:

@@ -38,6 +38,8 @@ class Resource:
     version: str
     body: bytes
     refers: tuple[str, ...] = ()
+    lasting: bool = False
+    """Not taken from a client when its route table goes: connections on the draining listener still use it."""
 
     def __eq__(self, other: object) -> bool:
         return self is other or (

@@ -135,10 +135,6 @@ async def _routed(mesh, pod, stat):
     return await mesh.envoys[pod].stat(stat) > 3
 
 
-@pytest.mark.xfail(
-    reason="with the last Service of a port number the catch-all of its route table is removed too, which connections "
-    "on the draining listener still use: they get 404"
-)
 async def test_kept_connections_outlive_the_services_of_a_port_number(mesh):
     """Requests to the outside on connections that stay are not lost when Services on their port number come and go."""
     named = service("fresh", (8090, 8091, "http"), selector={"app": "db-a"}, clusterIP="10.96.0.79")

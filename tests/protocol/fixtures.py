@@ -66,6 +66,9 @@ class Control:
     def rejected(self, stream, command):
         self.events.append(("rejected", command.type, command.message, command.versions))
 
+    def refused(self, peer, reason, message):
+        self.events.append(("refused", reason))
+
     def unsupported(self, stream, url):
         self.events.append(("unsupported", url))
 

@@ -73,7 +73,7 @@ async def test_lc_10_malformed_first_message(incremental, raw):
             assert await ended(bad) == grpc.StatusCode.INVALID_ARGUMENT
             await good.send(CDS)
             assert (await good.next()).names == ["a"]
-            assert [event[0] for event in control.events if event[0] != "sent"] == ["join"]
+            assert [event[0] for event in control.events if event[0] != "sent"] == ["refused", "join"]
 
 
 @BOTH

@@ -204,7 +204,7 @@ async def test_sw_16_first_message_must_say_who_it_is(incremental, node, says):
             await stream.next()
         assert ended.value.code == grpc.StatusCode.INVALID_ARGUMENT
         assert says in ended.value.details
-        assert control.events == []
+        assert control.events == [("refused", "unknown_node")]
 
 
 @pytest.mark.parametrize("incremental", [False, True])

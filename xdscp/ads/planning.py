@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from xdscp.ads.ordering import Hold, Order
 from xdscp.ads.responses import Responses
 from xdscp.ads.subscription import Had, Subscription
-from xdscp.ads.types import CDS, EDS
+from xdscp.ads.types import CDS, EDS, RDS
 from xdscp.ads.wire import empty_assignment, takes_endpoints
 from xdscp.snapshot import Resource, Snapshot
 
@@ -66,6 +66,8 @@ class Planning:
                 plan.kept[name] = Had(last)
             elif want is not None:
                 self._plan_change(plan, want, had)
+            elif last is not None and last.lasting and self._without_table(name):
+                continue  # the client keeps it, and gets it again when its table comes back
             elif name in forced or had.resource is not None or not had.certain:
                 gone.append(name)
         if subscription.limit and len(plan.changed) > subscription.limit:
@@ -127,6 +129,10 @@ class Planning:
                 plan.removes = True
         if not self._incremental:
             plan.removed.clear()  # by absence
+
+    def _without_table(self, name: str) -> bool:
+        """Whether the route table of a virtual host is gone."""
+        return self._target.find(RDS.type, name.rpartition("/")[0]) is None
 
     def _warming(self, name: str) -> bool:
         """Whether these are endpoints without which a cluster on its way would warm to Envoy's time limit."""

@@ -82,6 +82,9 @@ class Registry(Protocol):
     def unsupported(self, stream: Stream, url: str) -> None:
         """The client asked for a type that we do not serve."""
 
+    def refused(self, peer: str, reason: str, message: str) -> None:
+        """A stream is ended for what its client sent; `reason` is one of the words of the metric."""
+
 
 @dataclass(frozen=True, slots=True)
 class TypeState:
@@ -335,8 +338,10 @@ class Server:
             self._streams.add(stream)
             await stream.run(first)
         except wire.InvalidRequest as error:
+            self._registry.refused(context.peer(), error.reason, str(error)[:1000])
             _end(context, grpc.StatusCode.INVALID_ARGUMENT, str(error)[:1000])
         except Refused as error:
+            self._registry.refused(context.peer(), "unready", str(error)[:1000])
             _end(context, error.status, str(error)[:1000])
         except asyncio.CancelledError:
             raise

@@ -28,7 +28,14 @@ _REPEATED = 64 * 1024
 
 
 class InvalidRequest(ValueError):  # noqa: N818 - says what is wrong with the request
-    """The request cannot be understood, or is beyond a limit; the stream ends with INVALID_ARGUMENT."""
+    """The request cannot be understood, or is beyond a limit; the stream ends with INVALID_ARGUMENT.
+
+    `reason` is a word of the metric of refusals: `malformed`, or `unknown_node` for a node that does not say who it is.
+    """
+
+    def __init__(self, message: str, reason: str = "malformed") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +160,7 @@ def node_client(node: bytes, *, incremental: bool) -> Client:
     try:
         return client(parsed.id, metadata, incremental=incremental)
     except InvalidNode as error:
-        raise InvalidRequest(str(error)) from error
+        raise InvalidRequest(str(error), "unknown_node") from error
 
 
 def delta_response(url: str, nonce: str, version: str, resources: Sequence[Resource], removed: Sequence[str]) -> bytes:

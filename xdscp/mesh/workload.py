@@ -106,7 +106,7 @@ def _proxy(view: View, node: Key, role: Role, mode: Mode) -> Proxy:
         role,
         mode,
         Vantage(locality),
-        _inbound_of_workload(view, node, _inbound_mode(role, mode)) if role != "gateway" else (),
+        _inbound_of_role(role, _inbound_of_workload(view, node, _inbound_mode(role, mode)), str(spec.address)),
         (address := explicit.address if explicit is not None and explicit.address else LOOPBACK),
         (explicit.port if explicit is not None and explicit.port else _explicit_port(view, node, role)),
         _tcp_listeners(view, node, mode, address),
@@ -127,7 +127,7 @@ def _proxy_of_pod(view: View, pod: Pod, role: Role, mode: Mode) -> Proxy:
         role,
         mode,
         Vantage(locality, node),
-        _inbound_of_pod(view, pod, _inbound_mode(role, mode)) if role != "gateway" else (),
+        _inbound_of_role(role, _inbound_of_pod(view, pod, _inbound_mode(role, mode)), next(iter(pod.ips), "")),
         address or (LOOPBACK if role == "sidecar" else "0.0.0.0"),  # noqa: S104  # a gateway serves all
         port,
         _tcp_listeners(view, pod.key, mode, address or LOOPBACK),
@@ -145,6 +145,13 @@ def _address(annotations: Mapping[str, str], name: str) -> str:
 def _inbound_mode(role: Role, mode: Mode) -> Mode:
     """A gRPC server serves on its ports itself: there is no second address, as with interception."""
     return "interception" if role == "grpc" else mode
+
+
+def _inbound_of_role(role: Role, ports: tuple[InboundPort, ...], address: str) -> tuple[InboundPort, ...]:
+    """A gateway has no inbound ports; a gRPC server may bind the workload's own address."""
+    if role == "gateway":
+        return ()
+    return tuple(replace(port, address=address) for port in ports) if role == "grpc" else ports
 
 
 def _explicit_port(view: View, node: Key, role: Role) -> int:
