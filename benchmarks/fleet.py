@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from envoy.config.listener.v3.listener_pb2 import Listener
@@ -44,7 +45,7 @@ def greeting(authority: str) -> bytes:
     path = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
     headers = (
         b"\x83\x86"  # :method POST, :scheme http
-        + b"\x04"
+        b"\x04"
         + bytes((len(path),))
         + path
         + b"\x01"
@@ -114,7 +115,7 @@ class Fleet:
             proxy.socket.close()
         self._selector.close()
 
-    def until(self, done, timeout: float = 60.0) -> float:
+    def until(self, done: Callable[[Proxy], bool], timeout: float = 60.0) -> float:
         """Runs until `done(proxy)` holds for every proxy; returns when the last one came to hold. Raises TimeoutError."""
         waiting = {id(proxy) for proxy in self.proxies if not done(proxy)}
         deadline = time.monotonic() + timeout

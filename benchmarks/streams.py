@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.fleet import CDS, EDS, LDS, RDS, VHDS, Fleet
@@ -118,10 +119,12 @@ class ControlPlane:
 
 
 def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):7.1f} ({min(values):.1f}–{max(values):.1f})"
+    return f"{statistics.median(values):7.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def changes(fleet: Fleet, server: ControlPlane, url: str, write, repeats: int) -> tuple[list[float], float, float]:
+def changes(
+    fleet: Fleet, server: ControlPlane, url: str, write: Callable[[int], float], repeats: int
+) -> tuple[list[float], float, float]:
     """Milliseconds to the last ACK of each change, CPU microseconds a proxy, and bytes a proxy."""
     times = []
     cpu, received = server.cpu(), sum(proxy.received for proxy in fleet.proxies)
@@ -150,7 +153,7 @@ def main(services: int = 1000, proxies: int = 1000, repeats: int = 9) -> None:
 
 
 def report(server: ControlPlane, folder: Path, services: int, proxies: int, repeats: int) -> None:
-    print(f"{services} services × 10 endpoints, {proxies} delta streams")
+    print(f"{services} services of 10 endpoints, {proxies} delta streams")
     print(f"cold start, exec to synced          {server.start_seconds:7.2f} s")
     Fleet(server.port, 1).until(lambda proxy: proxy.types[VHDS] > 0)
     memory, cpu, started = server.memory(), server.cpu(), time.time()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from tests.hostile.control_plane import ControlPlane
 from tests.hostile.witness import witnessing
 

@@ -19,7 +19,9 @@ NAMESPACE = "hostile"
 
 def service(name, number=0, ready=True, endpoints=10, namespace=NAMESPACE):
     """A Service and its slice as YAML (JSON is YAML); `ready` is the first endpoint's."""
-    listed = [{"addresses": [address(number, each)], "conditions": {"ready": ready or each > 0}} for each in range(endpoints)]
+    listed = [
+        {"addresses": [address(number, each)], "conditions": {"ready": ready or each > 0}} for each in range(endpoints)
+    ]
     documents = [
         {
             "apiVersion": "v1",
@@ -124,8 +126,8 @@ class ControlPlane:
             return answer.read().decode()
 
     def problems(self):
-        """The findings in `/syncz`."""
-        return json.loads(self.get("/syncz"))["problems"]
+        """The findings in `/syncz`, but for the nodes that no Pod names: clients here have none."""
+        return [each for each in json.loads(self.get("/syncz"))["problems"] if each["reason"] != "NodeUnknown"]
 
     def metrics(self):
         """The samples by name and labels."""

@@ -6,8 +6,9 @@ import socket
 import struct
 import time
 
-from benchmarks.fleet import ACK, DATA, HEADERS, PING, SETTINGS, frame, greeting, literal
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
+
+from benchmarks.fleet import ACK, DATA, HEADERS, PING, SETTINGS, frame, greeting, literal
 
 RST_STREAM, WINDOW_UPDATE, GOAWAY = 3, 8, 7
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

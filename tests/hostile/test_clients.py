@@ -13,14 +13,15 @@ import time
 
 import grpc
 import pytest
-from benchmarks.fleet import ACK, CDS, DATA, EDS, HEADERS, LDS, PING, RDS, SETTINGS, VHDS, frame
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from benchmarks.fleet import ACK, CDS, DATA, EDS, HEADERS, LDS, PING, RDS, SETTINGS, VHDS, frame
 from tests.hostile.peer import RST_STREAM, Peer, data, framed, headers, request
-from tests.protocol.fixtures import StreamEnded, connected
 from tests.protocol.fixtures import CDS as CLUSTERS
 from tests.protocol.fixtures import EDS as ENDPOINTS
+from tests.protocol.fixtures import StreamEnded, connected
 from tests.protocol.test_hostile_clients import ended, varint, with_node
 
 BOTH = pytest.mark.parametrize("incremental", [False, True], ids=["sotw", "delta"])
@@ -168,7 +169,9 @@ async def test_lc_10_a_rejection_with_three_megabytes(attacked):
             assert json.loads(line)["event"] != "forged"
             assert len(line) < 10_000
         assert "\x1b" not in control.log[start:]
-        control.until(lambda: not [each for each in control.problems() if each["reason"] == "Refused"], what="no refusal")
+        control.until(
+            lambda: not [each for each in control.problems() if each["reason"] == "Refused"], what="no refusal"
+        )
 
 
 async def test_se_11_rejections_without_end(attacked):
@@ -276,7 +279,9 @@ async def test_se_11_headers_without_end(attacked):
         flood(control, frame(9, 0, 1, b"\x00\x04evil" + b"\x7f\x81\x07" + b"x" * 1000) * 100, opening=opening)
         with Peer(control.port) as peer:
             literal = b"\x00\x04evil" + b"\x7f" + varint((1 << 20) - 127) + b"x" * (1 << 20)
-            frames = [frame(HEADERS if at == 0 else 9, 0, 1, literal[at : at + 16000]) for at in range(0, len(literal), 16000)]
+            frames = [
+                frame(HEADERS if at == 0 else 9, 0, 1, literal[at : at + 16000]) for at in range(0, len(literal), 16000)
+            ]
             peer.send(b"".join(frames))
             assert peer.ended() or peer.closed()
 
@@ -302,7 +307,9 @@ async def test_se_11_half_open_connections(attacked):
         sockets = []
         for number in range(300):
             each = socket.create_connection(("127.0.0.1", control.port))
-            each.sendall((b"", b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, b""))[number % 3])
+            each.sendall(
+                (b"", b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, b""))[number % 3]
+            )
             sockets.append(each)
         peers = [Peer(control.port) for _ in range(50)]
         for peer in peers:
@@ -341,7 +348,12 @@ async def test_se_11_methods_that_are_none(attacked):
     """Unknown methods are UNIMPLEMENTED."""
     with attacked() as control:
         async with grpc.aio.insecure_channel(control.address) as channel:
-            for name in ("/x/y", "/envoy.service.discovery.v3.AggregatedDiscoveryService/x", "/" + "a" * 5000, "/%00/../"):
+            for name in (
+                "/x/y",
+                "/envoy.service.discovery.v3.AggregatedDiscoveryService/x",
+                "/" + "a" * 5000,
+                "/%00/../",
+            ):
                 with pytest.raises(grpc.aio.AioRpcError) as found:
                     await channel.unary_unary(name)(b"x")
                 assert found.value.code() == grpc.StatusCode.UNIMPLEMENTED
@@ -350,7 +362,9 @@ async def test_se_11_methods_that_are_none(attacked):
 # -- random
 
 
-BODIES = [request(url, node="shop/fuzz-1", incremental=kind) for url in (CDS, EDS, LDS, RDS, VHDS) for kind in (True, False)]
+BODIES = [
+    request(url, node="shop/fuzz-1", incremental=kind) for url in (CDS, EDS, LDS, RDS, VHDS) for kind in (True, False)
+]
 
 
 @st.composite
@@ -392,7 +406,16 @@ def test_fz_d_types_and_nonces_in_any_order(attacked):
     """Many streams that speak the protocol's words in random order, with right, old, foreign and no nonces."""
     random.seed(20)
     urls = [CDS, EDS, LDS, RDS, VHDS, "type.googleapis.com/envoy.nothing", ""]
-    names = ["*", "", "out/hostile/witness/80", "out/hostile/service-1/80", "out/80", "out/80/hostile.witness", "\0", "x" * 300]
+    names = [
+        "*",
+        "",
+        "out/hostile/witness/80",
+        "out/hostile/service-1/80",
+        "out/80",
+        "out/80/hostile.witness",
+        "\0",
+        "x" * 300,
+    ]
 
     def one(control, number):
         generator = random.Random(number)
@@ -400,7 +423,9 @@ def test_fz_d_types_and_nonces_in_any_order(attacked):
         with Peer(control.port) as peer:
             peer.open(1, request(generator.choice(urls[:5]), node=f"shop/random-{number}"))
             for _ in range(40):
-                made = DeltaDiscoveryRequest(type_url=generator.choice(urls[:6]), response_nonce=generator.choice(nonces))
+                made = DeltaDiscoveryRequest(
+                    type_url=generator.choice(urls[:6]), response_nonce=generator.choice(nonces)
+                )
                 made.resource_names_subscribe.extend(generator.sample(names, generator.randrange(4)))
                 made.resource_names_unsubscribe.extend(generator.sample(names, generator.randrange(3)))
                 if generator.random() < 0.3:

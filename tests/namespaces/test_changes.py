@@ -6,8 +6,6 @@ import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
 
-import pytest
-
 from tests.envoy.manifests import pod, service
 from tests.namespaces.world import IP, VIP
 

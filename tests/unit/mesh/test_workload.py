@@ -91,7 +91,9 @@ def test_unknown_node_is_a_client():
     """a node that no object names gets no inbound listener."""
     world = World(SERVICES)
 
-    assert world.ask(proxy_of, Key("shop", "x"), "sidecar", "interception") == Proxy("shop", "sidecar", "interception", known=False)
+    assert world.ask(proxy_of, Key("shop", "x"), "sidecar", "interception") == Proxy(
+        "shop", "sidecar", "interception", known=False
+    )
 
 
 def test_services_that_disagree_make_a_port_opaque():
@@ -105,7 +107,7 @@ def test_services_that_disagree_make_a_port_opaque():
 def test_node_counts_only_while_a_service_is_node_local():
     """the node is part of a proxy only while some service wants node-local traffic."""
     world = World(SERVICES + pod("a", "10.0.0.1"))
-    world.apply(SERVICES.split("---")[0].replace("selector", "internalTrafficPolicy: Local, selector"))
+    world.apply(SERVICES.split("---", maxsplit=1)[0].replace("selector", "internalTrafficPolicy: Local, selector"))
 
     assert world.ask(proxy_of, Key("shop", "a"), "sidecar", "interception").vantage.node == "n1"
 

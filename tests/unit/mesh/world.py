@@ -12,10 +12,10 @@ from xdscp.store import Store, Write
 
 
 class World:
-    def __init__(self, text: str = "", environment: Environment = Environment()) -> None:
+    def __init__(self, text: str = "", environment: Environment | None = None) -> None:
         self.store = Store(INDEXES)
         self.graph = Graph(self.store)
-        self._write(Write("Environment", ENVIRONMENT, environment))
+        self._write(Write("Environment", ENVIRONMENT, environment or Environment()))
         self.apply(text)
 
     def apply(self, text: str) -> None:
