@@ -61,6 +61,7 @@ class Order:
                 clusters.sent is target
                 and not clusters.exceptions
                 and (clusters.flight is None or not clusters.flight.arriving or subscription.number == 0)
+                and not self._endpoints_wait(target)
             )
         )
 
@@ -81,9 +82,27 @@ class Order:
                 stays = subscription.rule is VHDS if had.resource is None else name not in had.resource.refers
                 if stays and clusters.has(name).resource is None:
                     return Hold.REJECTED
-            elif self.patient and clusters.has(name).resource is None and target.find(CDS.type, name) is not None:
+            elif (self.patient and clusters.has(name).resource is None and target.find(CDS.type, name) is not None) or (
+                not first and self._starved(name, target)
+            ):
                 return Hold.WARMING
         return None
+
+    def _endpoints_wait(self, target: Snapshot) -> bool:
+        """Whether endpoints are to be sent, and wait for the acknowledgement of others."""
+        endpoints = self.of(EDS)
+        return endpoints is not None and endpoints.flight is not None and endpoints.sent is not target
+
+    def _starved(self, name: str, target: Snapshot) -> bool:
+        """Whether the client warmed a cluster without endpoints, since it had none then, and has not been sent those of now."""
+        endpoints = self.of(EDS)
+        return (
+            endpoints is not None
+            and self._endpoints_wait(target)
+            and endpoints.covers(name)
+            and endpoints.has(name).resource is None
+            and target.find(EDS.type, name) is not None
+        )
 
     def removable(self, rule: Rule, name: str, target: Snapshot) -> bool:
         """Whether nothing that the client has refers to the name any more."""

@@ -39,6 +39,22 @@ BEING_WRITTEN = 1.0
 log = structlog.get_logger(__name__)
 
 
+class Directories:
+    """The directories that files are in, by their paths; found when first asked, for a whole group of events."""
+
+    def __init__(self, files: Iterable[str]) -> None:
+        self._files = files
+        self._found: set[str] | None = None
+
+    def __contains__(self, path: str) -> bool:
+        if self._found is None:
+            self._found = set()
+            for file in self._files:
+                while (file := file.rpartition("/")[0]) and file not in self._found:
+                    self._found.add(file)
+        return path in self._found
+
+
 class DirectoryNotReadable(Exception):  # noqa: N818  # told to the user as it stands
     """The directory cannot be read at the start."""
 
@@ -137,7 +153,8 @@ class Directory:
 
     def _contents(self, events: set[str]) -> dict[str, Content]:
         """The contents of the files that the events, or the time, say to look at."""
-        known = [self._manifest(event) for event in events]
+        directories = Directories(self._signatures)
+        known = [self._manifest(event, directories) for event in events]
         if time.monotonic() >= self._relist_at or None in known:
             try:
                 return self._relisted()
@@ -147,7 +164,7 @@ class Directory:
                 return {".": Unavailable(f"{files.reason_of(error)}; what the directory held is still served")}
         return self._read({*self._written_since, *filter(None, known)})
 
-    def _manifest(self, event: str) -> str | None:
+    def _manifest(self, event: str, directories: Directories) -> str | None:
         """The path of the file that an event is about, "" when it is none of ours, None when only a listing can tell."""
         path = Path(event)
         if self._listing.has_links or not path.is_relative_to(self._root) or path == self._root:
@@ -156,7 +173,7 @@ class Directory:
         names = files.parts_of(relative)
         if any(map(files.is_hidden, names)):
             return ""
-        if path.is_symlink() or path.is_dir() or any(known.startswith(f"{relative}/") for known in self._signatures):
+        if path.is_symlink() or path.is_dir() or (relative not in self._signatures and relative in directories):
             return None
         return relative if files.is_manifest(names[-1]) else ""
 
