@@ -105,6 +105,9 @@ class Pipeline:
                 pass
         due = self._settled(started)
         await self.fleet.publish(due)
+        for stream, _ in due:
+            if stream.settled:  # nothing of the change is for it, so it will not acknowledge any
+                self._settle_waves(stream)
         if due:
             log.info("change published", streams=len(due), ms=round((time.monotonic() - started) * 1000, 2))
         if self._verify:

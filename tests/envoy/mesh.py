@@ -90,6 +90,7 @@ class Mesh:
         self._shared = shared
         self._objects = {}
         self._own = False
+        self._places = {}
         self.incremental = incremental
         self.applications = {}
         self.envoys = {}
@@ -174,6 +175,7 @@ class Mesh:
         argv += ["--instance", name, "--address", address, "--port", str(port)]
         if control:
             argv += ["--control", f"{address}:{CONTROL_PORT}"]
+        self._places[name] = address, port
         log = self.folder / f"{name}.log"
         self.applications[name] = process = await Process.start(name, argv, log)
         async with asyncio.timeout(15):
@@ -257,6 +259,13 @@ class Mesh:
                 await asyncio.sleep(0.01)
         return time.monotonic() - began
 
+    async def retire(self, *names):
+        """Stop applications once no connection to them is open, as a pod ends after its grace period."""
+        for name in names:
+            process, address = self.applications[name], self._places[name]
+            await self.until(lambda address=address: unused(address), 15.0)
+            await process.stop()
+
     async def stop(self):
         """Stop everything."""
         for load in self._loads:
@@ -282,6 +291,14 @@ class Mesh:
                 for each in tap.invariants.overdue()
             ),
         ]
+
+
+async def unused(place):
+    """Whether no connection to an address and port is established."""
+    address, port = place
+    local = "".join(f"{int(part):02X}" for part in reversed(address.split("."))) + f":{port:04X}"
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return not any(row[1] == local and row[3] == "01" for row in rows)
 
 
 async def start_envoy(name, bootstrap, folder, place, concurrency, flags):

@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 
-from examples.demo.control_plane import ControlPlane, free_port
+from examples.demo.control_plane import ControlPlane
+from examples.demo.fleet import run_number
 from examples.demo.processes import Process, ProcessEnded, guarded
 
 
@@ -65,6 +66,10 @@ class SharedControlPlane:
         self.folder = folder
         self.directory = folder / "mesh"
         self.directory.mkdir()
+        self._lock, number = run_number()
+        self._listen = (
+            f"127.97.{number}.1:15014"  # an address of its own: a port of the kernel's choice may be taken again
+        )
         self.process = None
         self.xds = self.admin = ""
         self._count = 0
@@ -77,10 +82,9 @@ class SharedControlPlane:
 
     def _start(self):
         self._count += 1
-        admin = f"127.0.0.1:{free_port()}"
-        self.xds, self.admin = f"unix:{self.folder / f'xds-{self._count}.sock'}", f"http://{admin}"
+        self.xds, self.admin = f"unix:{self.folder / f'xds-{self._count}.sock'}", f"http://{self._listen}"
         argv = [sys.executable, "-m", "xdscp", "serve", "--directory", str(self.directory), "--log-format", "json"]
-        argv += ["--xds-listen", self.xds, "--admin-listen", admin]
+        argv += ["--xds-listen", self.xds, "--admin-listen", self._listen]
         self.process = Detached("xdscp", argv, self.folder / f"xdscp-{self._count}.log")
 
     def clear(self):
@@ -92,3 +96,4 @@ class SharedControlPlane:
         """End it."""
         if self.process is not None and self.process.running:
             self.process.end()
+        self._lock.close()

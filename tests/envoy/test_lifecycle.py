@@ -57,7 +57,7 @@ async def test_lc_01_control_plane_dies(mesh):
 async def test_lc_01_unsynced_control_plane_answers_nothing(mesh):
     """A control plane that is back, but still reads a large folder, keeps the stream open and sends nothing."""
     envoy = await booted(mesh)
-    many = [service(f"s{number}") for number in range(2000)]
+    many = [service(f"s{number}") for number in range(800)]
     async with mesh.load("app.shop", rate=300) as load:
         await load.last(30, 300)
         await mesh.end(kill=True)
@@ -65,7 +65,7 @@ async def test_lc_01_unsynced_control_plane_answers_nothing(mesh):
         began = time.time()
         await mesh.start()
         await mesh.until(lambda: back(envoy), 10.0)
-        await mesh.until(lambda: has(envoy, "out/shop/s1999/80"), 20.0)
+        await mesh.until(lambda: has(envoy, "out/shop/s799/80"), 20.0)
     load.report.require_none_lost(300)
     synced = when(mesh, "source synced", began)
     first = time.time() - time.monotonic() + envoy.tap.responses(since=began - time.time() + time.monotonic())[0].time

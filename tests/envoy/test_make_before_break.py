@@ -163,8 +163,7 @@ async def test_or_11_every_endpoint_is_replaced(mesh):
     async def change():
         mesh.put("app", service("app"), endpoint_slice("app-2", "app", c, d))
         await mesh.settled(quiet=0.05)
-        await asyncio.sleep(0.1)
-        await asyncio.gather(mesh.applications["a"].stop(), mesh.applications["b"].stop())
+        await mesh.retire("a", "b")
 
     report, moment = await changed_under_load(mesh, change)
     assert only(report, moment, {"c", "d"}) == {}
@@ -295,7 +294,7 @@ async def test_or_11_changes_while_the_control_plane_is_down(mesh, kill):
         await mesh.start()
         await mesh.until(lambda: gone(envoy, "out/shop/unused/80"), 10.0)
         await mesh.settled(quiet=0.05)
-        await mesh.applications["a"].stop()
+        await mesh.retire("a")
 
     report, moment = await changed_under_load(mesh, change)
     assert only(report, moment, {"b"}) == {}

@@ -115,21 +115,25 @@ def flips(control, endpoints, count, pause):
         return json.dumps(listing)
 
     put(control.folder, "big.json", big(-1))
+    control.until(lambda: '"big-abcde"' in control.get("/debug/objects?kind=EndpointSlice"), 20, "the big Service")
+    time.sleep(0.5)
     fleet = Fleet(control.port, 1, namespace="flips")
     fleet.until(lambda proxy: all(proxy.types[url] for url in ALL))
     fleet.idle(1.0)
     times = []
     proxy = fleet.proxies[0]
-    for number in range(count):
-        before, received = proxy.types[EDS], proxy.received
-        written = put(control.folder, "big.json", big(number * 7 % endpoints))
-        fleet.until(lambda proxy, before=before: proxy.types[EDS] > before, 10)
-        times.append(proxy.acked_at - written)
-        assert proxy.types[EDS] == before + 1
-        size = proxy.received - received
-        fleet.idle(pause)
-    fleet.close()
-    (control.folder / "big.json").unlink()
+    try:
+        for number in range(count):
+            before, received = proxy.types[EDS], proxy.received
+            written = put(control.folder, "big.json", big(number * 7 % endpoints))
+            fleet.until(lambda proxy, before=before: proxy.types[EDS] > before, 10)
+            times.append(proxy.acked_at - written)
+            assert proxy.types[EDS] == before + 1
+            size = proxy.received - received
+            fleet.idle(pause)
+    finally:
+        fleet.close()
+        (control.folder / "big.json").unlink()
     return times, size
 
 

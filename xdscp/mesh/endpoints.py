@@ -16,7 +16,15 @@ from xdscp.derive import View, derived
 from xdscp.mesh.destination import Endpoint, Locality
 from xdscp.mesh.environment import environment
 from xdscp.mesh.listening import RESERVED_PORTS
-from xdscp.mesh.service import MeshPort, external_name_of, is_address, port_of, ports_of, service_named
+from xdscp.mesh.service import (
+    MeshPort,
+    external_name_of,
+    is_address,
+    lost_addresses_of,
+    port_of,
+    ports_of,
+    service_named,
+)
 from xdscp.resources.core import EndpointSlice, Key, Labels, Node, Pod, Problem, Service, SliceEndpoint
 
 ALIAS_DEPTH = 8
@@ -287,7 +295,7 @@ def slice_problems(view: View, slice_key: Key) -> tuple[Problem, ...]:
 
 @derived
 def service_problems(view: View, service: Key) -> tuple[Problem, ...]:
-    """Ports that are the sidecar's own, and ExternalNames that lead nowhere or to the proxy's own machine."""
+    """Ports that are the sidecar's own, virtual addresses of another, and ExternalNames that lead nowhere or to the proxy's own machine."""
     found: list[Problem] = []
     for port in ports_of(view, service):
         if port.number in RESERVED_PORTS:
@@ -295,6 +303,9 @@ def service_problems(view: View, service: Key) -> tuple[Problem, ...]:
                 f"spec.ports: {port.number} is the sidecar's own port; it is not reached where traffic is intercepted"
             )
             found.append(Problem("Service", service, "PortReserved", message, field="spec.ports"))
+    for address in lost_addresses_of(view, service):
+        message = f"spec.clusterIPs: {address} belongs to an older Service; traffic to it goes there"
+        found.append(Problem("Service", service, "Conflicted", message, field="spec.clusterIPs"))
     name = external_name_of(view, service)
     if not name or alias_of(view, service) is not None:
         return tuple(found)

@@ -95,6 +95,16 @@ def virtual_addresses_of(view: View, service: Key) -> tuple[str, ...]:
     return tuple(address for address in row.cluster_ips if _claims(view, service, address))
 
 
+@derived
+def lost_addresses_of(view: View, service: Key) -> tuple[str, ...]:
+    """The virtual IPs that a service claims and an older one has."""
+    row: Service | None = view.get("Service", service)
+    if row is None or row.type != "ClusterIP":
+        return ()
+    owned = virtual_addresses_of(view, service)
+    return tuple(address for address in row.cluster_ips if address not in owned)
+
+
 def _claims(view: View, service: Key, address: str) -> bool:
     claimants = view.select("Service", "address", address)
     if len(claimants) == 1:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from xdscp.derive import View, derived
 from xdscp.mesh.endpoints import pod_problems, service_problems, slice_problems, workload_address_problems
 from xdscp.mesh.external import external_problems
+from xdscp.mesh.pod_annotations import annotation_problems
 from xdscp.mesh.problems import Problem
 from xdscp.mesh.traffic import mesh_policy_problems, traffic_problems, workload_problems
 from xdscp.resources.core import Key
@@ -17,7 +18,7 @@ from xdscp.resources.core import Key
 CHECKS: Mapping[str, Callable[[View, Key], tuple[Problem, ...]]] = {
     "Service": service_problems,
     "EndpointSlice": slice_problems,
-    "Pod": pod_problems,
+    "Pod": lambda view, key: (*pod_problems(view, key), *annotation_problems(view, key)),
     "TrafficPolicy": traffic_problems,
     "MeshPolicy": mesh_policy_problems,
     "ExternalService": external_problems,

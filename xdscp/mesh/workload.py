@@ -6,27 +6,22 @@ share all that is derived from it. In explicit mode a pod's own addresses are pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from xdscp.derive import View, derived
-from xdscp.mesh import traffic
+from xdscp.mesh import pod_annotations, traffic
 from xdscp.mesh.destination import Locality, Protocol
 from xdscp.mesh.endpoints import locality_of_node, row_port
 from xdscp.mesh.environment import environment
 from xdscp.mesh.listening import RESERVED_PORTS, Downstream, InboundPort, Mode, TcpListener
 from xdscp.mesh.locality import Vantage
 from xdscp.mesh.mesh_settings import EXPLICIT_PORT
-from xdscp.mesh.service import is_address, ports_of, selected_by, services_of_pod
+from xdscp.mesh.service import ports_of, selected_by, services_of_pod
 from xdscp.resources.core import Key, Pod
 
 Role = Literal["sidecar", "gateway", "grpc"]
-
-ADDRESS_ANNOTATION = "xdscp.io/explicit-address"
-PORT_ANNOTATION = "xdscp.io/explicit-port"
-APP_ADDRESS_ANNOTATION = "xdscp.io/app-address"
-GATEWAY_PORT_ANNOTATION = "xdscp.io/gateway-port"
 
 LOOPBACK = "127.0.0.1"
 GATEWAY_PORT = 8080
@@ -116,12 +111,13 @@ def _proxy(view: View, node: Key, role: Role, mode: Mode) -> Proxy:
 
 
 def _proxy_of_pod(view: View, pod: Pod, role: Role, mode: Mode) -> Proxy:
-    annotations = dict(pod.annotations)
-    chosen = annotations.get(PORT_ANNOTATION if role == "sidecar" else GATEWAY_PORT_ANNOTATION, "")
-    port = int(chosen) if chosen.isdigit() and 0 < int(chosen) < 65536 else _explicit_port(view, pod.key, role)
+    chosen = pod_annotations.value_of(
+        pod, pod_annotations.EXPLICIT_PORT if role == "sidecar" else pod_annotations.GATEWAY_PORT
+    )
+    port = int(chosen) if chosen else _explicit_port(view, pod.key, role)
     locality = locality_of_node(view, pod.node) if pod.node else Locality()
     node = pod.node if view.select("Service", "nodeLocal", ()) else ""
-    address = _address(annotations, ADDRESS_ANNOTATION)
+    address = pod_annotations.value_of(pod, pod_annotations.EXPLICIT_ADDRESS)
     return Proxy(
         pod.key.namespace,
         role,
@@ -134,12 +130,6 @@ def _proxy_of_pod(view: View, pod: Pod, role: Role, mode: Mode) -> Proxy:
         pod.service_account,
         Downstream(ipv6=any(":" in ip for ip in pod.ips)),
     )
-
-
-def _address(annotations: Mapping[str, str], name: str) -> str:
-    """The address that an annotation gives; "" when it gives none."""
-    value = annotations.get(name, "")
-    return value if is_address(value) else ""
 
 
 def _inbound_mode(role: Role, mode: Mode) -> Mode:
@@ -172,7 +162,7 @@ def _inbound_of_pod(view: View, pod: Pod, mode: Mode) -> tuple[InboundPort, ...]
             if number:
                 targets.setdefault(number, set()).add(port.protocol)
     address = pod.ips[0] if pod.ips else ""
-    app_address = _address(dict(pod.annotations), APP_ADDRESS_ANNOTATION) or LOOPBACK
+    app_address = pod_annotations.value_of(pod, pod_annotations.APP_ADDRESS) or LOOPBACK
     return tuple(_inbound(targets, mode, address, app_address))
 
 
