@@ -33,6 +33,7 @@ class Findings:
         self._checked: dict[Subject, tuple[Problem, ...]] = {}
         self._watched: set[Subject] = set()
         self._refused: dict[Subject, Problem] = {}
+        self._failed: dict[Derivation, Exception] = {}
 
     def __iter__(self) -> Iterator[Problem]:
         for _, row in self._store.rows("Problem"):
@@ -80,6 +81,17 @@ class Findings:
             self._checked[subject] = value  # type: ignore[index]  # as above
         else:
             self._checked.pop(subject, None)  # type: ignore[arg-type]  # as above
+
+    def tell_failures(self) -> None:
+        """Logs which derivations raise now, and which no longer do."""
+        failed = dict(self._graph.failures())
+        for derivation, error in failed.items():
+            if self._failed.get(derivation) is not error:
+                name = derivation.function.__name__
+                log.error("derivation failed", derivation=repr(derivation)[:200], exc_info=error, limit=name)
+        for derivation in self._failed.keys() - failed.keys():
+            log.info("derivation mended", derivation=repr(derivation)[:200], limit=derivation.function.__name__)
+        self._failed = failed
 
     def refuse(self, problems: Iterable[Problem]) -> None:
         """Takes what a proxy refuses, by the objects that the resource comes from."""

@@ -121,8 +121,6 @@ class Fleet:
 
     def _take(self, derivation: Derivation, due: dict[View, Snapshot]) -> None:
         value: Any = derivation.value
-        if isinstance(value, Failure):
-            log.error("derivation failed", derivation=repr(derivation)[:200], error=repr(value.error)[:500])
         if isinstance(value, Proxy):
             identity: Any = derivation.arguments
             before = self._proxies.get(identity)

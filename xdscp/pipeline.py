@@ -82,6 +82,7 @@ class Pipeline:
         self._verify = verify
         self._waves: list[Wave] = []
         self._refusing: set[tuple[Stream, ResourceType]] = set()
+        self._told = 0, 0
         gc.disable()  # until the first rows are in: they only grow, and walking them again and again is quadratic
         self._write([Write("Environment", ENVIRONMENT, environment)])
 
@@ -118,11 +119,10 @@ class Pipeline:
         self.graph.touch(self.store.apply(writes))
 
     def _settled(self, started: float) -> list[tuple[Stream, Snapshot]]:
-        runs, failed, before = self.graph.runs, self.graph.failed_runs, time.monotonic()
+        before = time.monotonic()
         due = self.fleet.settle()
         self._metrics.settle.observe(time.monotonic() - before)
-        self._metrics.derivations.inc(self.graph.runs - runs)
-        self._metrics.derivation_failures.inc(self.graph.failed_runs - failed)
+        self._tell_runs()
         if due:
             wave = Wave(started, {stream for stream, _ in due})
             self._waves.append(wave)
@@ -130,6 +130,14 @@ class Pipeline:
                 late = self._waves.pop(0)
                 log.info("change not acknowledged by all", streams=len(late.streams), limit="late")
         return due
+
+    def _tell_runs(self) -> None:
+        """Counts the derivations that ran since the last time, and logs those that raised."""
+        runs, failed = self.graph.runs, self.graph.failed_runs
+        self._metrics.derivations.inc(runs - self._told[0])
+        self._metrics.derivation_failures.inc(failed - self._told[1])
+        self._told = runs, failed
+        self.findings.tell_failures()
 
     def _become_ready(self) -> None:
         self.fleet.ready = True
@@ -156,6 +164,7 @@ class Pipeline:
         client = stream.client
         log.info("stream opened", node=client.id, role=client.role, mode=client.mode, incremental=client.incremental)
         self.fleet.join(stream)
+        self._tell_runs()
 
     def leave(self, stream: Stream) -> None:
         """A stream ended."""
