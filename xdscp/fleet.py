@@ -10,16 +10,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import structlog
-
 from xdscp import assembly
 from xdscp.ads.server import Stream
-from xdscp.derive import Derivation, Failure, Graph, function_of
+from xdscp.derive import Derivation, Graph, function_of
 from xdscp.mesh.workload import Proxy, proxy_of
 from xdscp.resources.core import Key
 from xdscp.snapshot import Snapshot
-
-log = structlog.get_logger()
 
 LINGERING = 16
 """So many snapshots are kept after their last stream left: a proxy that reconnects finds its own still derived."""

@@ -12,8 +12,8 @@ from tests.hostile.witness import witnessing
 
 LATENCY = 1.0
 """Seconds within which a well-behaved client has each change, whatever others do."""
-MEMORY = 100
-"""MB by which an attack may make the process grow; one request may have 32."""
+MEMORY = 150
+"""MB by which an attack may make the process grow; one request may have 32, and takes three times that to be parsed."""
 
 
 @pytest.fixture(scope="module")

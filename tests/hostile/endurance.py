@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from dataclasses import dataclass
+from itertools import pairwise
 
 from benchmarks.fleet import CDS, EDS, LDS, RDS, VHDS, Fleet, frame
 from tests.hostile.control_plane import WITNESS, policy, put, service
@@ -97,7 +98,7 @@ def paced(control, interval, seconds):
                 seen = proxy.types[EDS]
                 times.append(proxy.acked_at)
     fleet.idle(0.5)
-    pause = max(after - earlier for earlier, after in zip(times, times[1:], strict=False))
+    pause = max(after - earlier for earlier, after in pairwise(times))
     found = Paced(changes, proxy.types[EDS] - before, pause, proxy.acked_at - written)
     fleet.close()
     return found
@@ -184,20 +185,18 @@ def edits(control, count, seed):
     for _ in range(count):
         number = chosen.randrange(12)
         name = f"service-{number}"
+        subset = {"subsets": [{"name": "v1", "labels": {"v": "1"}}], "routes": [{"backends": [{"subset": "v1"}]}]}
+        balancer = {"loadBalancer": {"type": chosen.choice(["RingHash", "Random"])}}
+        endpoints = service(name, number, chosen.random() < 0.5, chosen.randrange(1, 5))
+        policies = [policy(name, chosen.randrange(1, 99), **spec) for spec in ({}, balancer, subset, {"wrong": 1})]
+        policy_file = f"{name}-policy.json"
         file, text = chosen.choice(
-            [
-                (f"{name}.json", lambda: service(name, number, chosen.random() < 0.5, chosen.randrange(1, 5))),
-                (f"{name}-policy.json", lambda: policy(name, chosen.randrange(1, 99))),
-                (f"{name}-policy.json", lambda: policy(name, 1, loadBalancer={"type": chosen.choice(["RingHash", "Random"])})),
-                (f"{name}-policy.json", lambda: policy(name, 1, subsets=[{"name": "v1", "labels": {"v": "1"}}], routes=[{"backends": [{"subset": "v1"}]}])),
-                (f"{name}-policy.json", lambda: policy(name, 1, wrong=1)),
-                (f"{name}.json", lambda: "{half"),
-            ]
-        )  # fmt: skip
+            [(f"{name}.json", endpoints), (f"{name}.json", "{half"), *((policy_file, each) for each in policies)]
+        )
         if chosen.random() < 0.25:
             (control.folder / file).unlink(missing_ok=True)
         else:
-            put(control.folder, file, text())
+            put(control.folder, file, text)
         time.sleep(0.005 if chosen.random() < 0.5 else 0.04)
 
 

@@ -113,6 +113,22 @@ async def test_se_11_a_million_names(attacked, incremental):
             assert await ended(stream) == grpc.StatusCode.INVALID_ARGUMENT
 
 
+def test_se_11_refused_requests_leave_nothing(control):
+    """Requests of 20 MB that are refused one after another leave no memory behind."""
+    body = framed(request(EDS, names=["n" * 190] * 105_000))
+
+    def refused(count):
+        for _ in range(count):
+            with Peer(control.port) as peer:
+                peer.open()
+                peer.pour(body, timeout=10, patience=2)
+                assert peer.ended()
+        return control.rss
+
+    before = refused(3)
+    assert refused(5) - before < 30
+
+
 async def test_se_11_names_to_the_limit_again_and_again(attacked):
     """Subscriptions of 90,000 names each, as many as fit in the time: served or ended, and forgotten."""
     names = [f"{number}" for number in range(90_000)]

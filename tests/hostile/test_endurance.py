@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+
 from tests.hostile import endurance
 from tests.hostile.control_plane import ControlPlane, policy, put, service
 from tests.hostile.endurance import Health, lag, settled, state

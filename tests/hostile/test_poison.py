@@ -8,8 +8,8 @@ from importlib import import_module
 import pytest
 import structlog
 from prometheus_client import generate_latest
-from tests.hostile.control_plane import NAMESPACE, policy, service
 
+from tests.hostile.control_plane import NAMESPACE, policy, service
 from xdscp.ads.client import client
 from xdscp.mesh.environment import Environment
 from xdscp.metrics import Metrics
@@ -41,7 +41,11 @@ class Stream:
 def served(stream, name):
     """By type, the bodies of the resources of a Service."""
     return {
-        type: {one.name: one.body for one in stream.snapshot.all(type) if f"{NAMESPACE}.{name}" in one.name or f"{NAMESPACE}/{name}/" in one.name}
+        type: {
+            one.name: one.body
+            for one in stream.snapshot.all(type)
+            if f"{NAMESPACE}.{name}" in one.name or f"{NAMESPACE}/{name}/" in one.name
+        }
         for type in (CDS, EDS, VHDS)
     }
 
@@ -99,7 +103,8 @@ async def test_lc_10_a_translator_that_raises_for_one_service(world, monkeypatch
     assert all("poison" in each.message for each in problems)
     assert b'xdscp_problems{kind="Service",reason="Internal"}' in generate_latest(metrics.registry)
     assert metrics.derivation_failures._value.get() >= 1
-    assert any("poison" in str(each) for each in logs), "no log line tells it"
+    told = [each for each in logs if each["event"] == "derivation failed"]
+    assert any("poison" in repr(each["exc_info"]) for each in told), "no log line tells it"
 
     monkeypatch.setattr(translator, name, sound)
     await pipeline.take(batch(service("b", 2, endpoints=4), policy("b", 78, connection={"connectTimeout": "4s"})))

@@ -69,6 +69,12 @@ class Bounded(Generic[K, V]):
             self._weight -= freed
         return made
 
+    def drop(self, key: K) -> None:
+        """Forgets the value of a key."""
+        found = self._held.pop(key, None)
+        if found is not None:
+            self._weight -= found[1]
+
 
 class Responses:
     """The memo of one control plane. Bounded: differences by count of names, responses by bytes."""
@@ -153,10 +159,18 @@ class Responses:
     ) -> Response:
         """The encoded response with these resources, its nonce newer than number `after`."""
         key: Hashable = (rule.type, incremental, _Same(resources), removed)
-        made = self._responses.get(
-            key, lambda: self._encoded(rule, resources, removed, incremental), lambda made: 200 + len(made.payload)
-        )
-        return made if made.number > after else self._encoded(rule, resources, removed, incremental)
+
+        def make() -> Response:
+            return self._encoded(rule, resources, removed, incremental)
+
+        def weigh(made: Response) -> int:
+            return 200 + len(made.payload)
+
+        made = self._responses.get(key, make, weigh)
+        if made.number <= after:  # what was sent before is sent again, as when an endpoint flaps: once for all streams
+            self._responses.drop(key)
+            made = self._responses.get(key, make, weigh)
+        return made
 
     def arriving(self, before: Snapshot, after: Snapshot) -> Names:
         """Names of the clusters that `after` has and `before` has not."""

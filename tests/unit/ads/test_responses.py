@@ -56,3 +56,13 @@ def test_names_are_interned():
     one = responses.names(frozenset(), ("a", "b"), ())
     assert responses.names(frozenset(), ("a", "b"), ()) is one
     assert responses.names(one, ("c",), ("a",)) == {"b", "c"}
+
+
+def test_what_is_sent_again_is_encoded_once_for_all():
+    """a response that repeats an older one's content gets a new nonce, and all streams that need one share it."""
+    responses, held = Responses(), (resource(CDS, "a"),)
+    old = responses.response(CLUSTERS, held, (), incremental=True, after=0)
+    again = [responses.response(CLUSTERS, held, (), incremental=True, after=old.number) for _ in range(3)]
+
+    assert again[0].number > old.number
+    assert all(each is again[0] for each in again)
