@@ -24,6 +24,7 @@ from xdscp.address import Address
 from xdscp.admin.lag import watch_lag
 from xdscp.admin.server import AdminServer
 from xdscp.ads.server import Server
+from xdscp.batching import gathered
 from xdscp.mesh.environment import Environment
 from xdscp.metrics import Metrics
 from xdscp.pipeline import Pipeline
@@ -101,7 +102,7 @@ async def serve(settings: Settings) -> None:
 
 
 async def _feed(pipeline: Pipeline, source: Directory) -> None:
-    async for batch in source.batches():
+    async for batch in gathered(source.batches()):
         await pipeline.take(batch)
 
 

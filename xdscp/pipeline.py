@@ -1,8 +1,7 @@
 """The one writer: a batch of changes -> store -> settled graph -> snapshots published to streams.
 
 Place in the flow: `app` feeds it with the source's batches; `ads.server` tells it of streams. Nothing else writes the
-store, so within a flush all see one revision. A batch is flushed as soon as it comes; what comes meanwhile waits in
-the source and is the next batch.
+store, so within a flush all see one revision. `batching` decides when a batch comes.
 """
 
 from __future__ import annotations

@@ -68,10 +68,10 @@ def test_lc_09_the_loop_answers_during_a_heavy_change(control):
 
 
 def test_or_12_a_hundred_changes_in_a_second(control):
-    """Changes that crowd are fewer pushes, and the last one arrives."""
+    """Changes that crowd are a few pushes, and the last one arrives."""
     found = endurance.paced(control, 0.01, 1.0)
     print(f"\n{found}")
-    assert found.pushes <= found.changes
+    assert found.pushes <= found.changes / 4
     assert found.last < 0.5
 
 
@@ -80,7 +80,7 @@ def test_or_12_changes_that_never_rest(control):
     found = endurance.paced(control, 0.05, 3.0)
     print(f"\n{found}")
     assert found.pause < 0.25
-    assert found.pushes >= found.changes / 2
+    assert found.pushes >= found.changes / 4
 
 
 def test_ep_15_a_big_service(control):
