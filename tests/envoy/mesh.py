@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from examples.demo.control_plane import ControlPlane, acknowledged
+from examples.demo.control_plane import ControlPlane
 from examples.demo.envoy import Envoy, binary, bound
 from examples.demo.fleet import CONTROL_PORT, OUTBOUND_PORT, run_number
 from examples.demo.load import Caller
@@ -25,6 +25,7 @@ from examples.demo.network import Loopback
 from examples.demo.processes import Process
 from tests.envoy import manifests
 from tests.envoy.recorder import Tap
+from tests.settling import settled
 from xdscp.address import parsed
 from xdscp.injector.bootstrap import Ports, Proxy, envoy_bootstrap
 from xdscp.resources.core import Key
@@ -241,15 +242,7 @@ class Mesh:
 
     async def settled(self, quiet=0.1, timeout=10.0):
         """Return when all that the folder says is acknowledged by all, and has been for a moment."""
-        last, since = None, time.monotonic()
-        async with asyncio.timeout(timeout):
-            while True:
-                now = await self.control_plane.syncz()
-                if now != last or not now or not acknowledged(now):
-                    last, since = now, time.monotonic()
-                elif time.monotonic() - since > quiet:
-                    return
-                await asyncio.sleep(0.01)
+        await settled(self.control_plane, quiet, timeout, connected=True)
 
     async def until(self, condition, timeout=5.0):
         """Ask again until the condition is true; returns the seconds that it took."""

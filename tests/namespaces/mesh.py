@@ -10,7 +10,6 @@ import asyncio
 import shutil
 import socket
 import tempfile
-import time
 from contextlib import suppress
 from inspect import isawaitable
 from pathlib import Path
@@ -18,11 +17,12 @@ from pathlib import Path
 import yaml
 
 from examples.demo.application import Identity, Service, serve_echo, serve_http
-from examples.demo.control_plane import ControlPlane, acknowledged
+from examples.demo.control_plane import ControlPlane
 from examples.demo.envoy import Envoy
 from examples.demo.load import Caller
 from examples.demo.network import Network
 from examples.demo.processes import output
+from tests.settling import settled
 from xdscp.address import parsed
 from xdscp.injector.bootstrap import Ports, Proxy, envoy_bootstrap
 from xdscp.resources.core import Key
@@ -207,15 +207,7 @@ class Mesh:
 
     async def settled(self, quiet=0.15, timeout=10.0):
         """Return when all that the folder says is acknowledged by all, and has been for a moment."""
-        last, since = None, time.monotonic()
-        async with asyncio.timeout(timeout):
-            while True:
-                now = await self.control_plane.syncz()
-                if now != last or not acknowledged(now):
-                    last, since = now, time.monotonic()
-                elif time.monotonic() - since > quiet:
-                    return
-                await asyncio.sleep(0.01)
+        await settled(self.control_plane, quiet, timeout)
 
     async def stop(self):
         """Stop everything and remove the namespaces."""

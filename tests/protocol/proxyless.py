@@ -9,16 +9,16 @@ import asyncio
 import json
 import os
 import sys
-import time
 from collections import Counter
 from contextlib import asynccontextmanager
 
 import grpc
 import yaml
 
-from examples.demo.control_plane import ControlPlane, acknowledged, free_port
+from examples.demo.control_plane import ControlPlane, free_port
 from examples.demo.fleet import run_number
 from tests.envoy import manifests
+from tests.settling import settled
 
 PORT = 9000
 METHOD = "/shop.v1.Cart/AddItem"
@@ -188,15 +188,7 @@ class World:
 
     async def settled(self, quiet=0.1, timeout=10.0):
         """Return when all that the folder says is acknowledged by all, and has been for a moment."""
-        last, since = None, time.monotonic()
-        async with asyncio.timeout(timeout):
-            while True:
-                now = await self.control_plane.syncz()
-                if now != last or not acknowledged(now):
-                    last, since = now, time.monotonic()
-                elif time.monotonic() - since > quiet:
-                    return
-                await asyncio.sleep(0.01)
+        await settled(self.control_plane, quiet, timeout)
 
     async def refused(self):
         """What clients refused, by the control plane's metrics and by `/syncz`; nothing, if all is well."""

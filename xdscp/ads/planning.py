@@ -86,7 +86,7 @@ class Planning:
     def _plan_change(self, plan: Plan, want: Resource, had: Had) -> None:
         name, subscription = want.name, self._subscription
         if subscription.rejected and subscription.rejected.get(name) == want.version:
-            if (not had.certain or name in self._forced) and (self._warming(name) or self._unasked()):
+            if (not had.certain or name in self._forced) and self._warming(name):
                 last = had.resource if had.resource is not None and had.resource.body else _no_endpoints(name)
                 plan.changed.append(last)
                 had = Had(last)
@@ -129,10 +129,6 @@ class Planning:
                 plan.removes = True
         if not self._incremental:
             plan.removed.clear()  # by absence
-
-    def _unasked(self) -> bool:
-        """Whether endpoints are asked for before clusters: so does an Envoy that reconnects while a cluster warms."""
-        return self._subscription.rule is EDS and self._order.of(CDS) is None
 
     def _without_table(self, name: str) -> bool:
         """Whether the route table of a virtual host is gone."""
