@@ -40,6 +40,8 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", MAX_REQUEST),  # gRPC ignores it where grpc.minimal_stack is set
     ("grpc.max_send_message_length", -1),
     ("grpc.max_metadata_size", 16 << 10),
+    # Reads grow to 4 MB by default: a flood of small frames then held 250 MB for as long as the machine was busy
+    ("grpc.experimental.tcp_max_read_chunk_size", 256 << 10),
     ("grpc.max_concurrent_streams", 100),
     # Envoy's own keepalive pings are welcome; the default polices them with GOAWAY
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
