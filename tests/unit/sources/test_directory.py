@@ -269,7 +269,8 @@ async def test_links_are_followed_and_loops_are_told(tmp_path: Path) -> None:
             "nowhere.yaml": "no such file or directory",
             "self.yaml": reader.problems["self.yaml"].message,
         }
-        assert "loop" in reader.problems["self.yaml"].message.lower()
+        message = reader.problems["self.yaml"].message.lower()
+        assert "loop" in message or "too many levels of symbolic links" in message  # words of 3.11 or 3.13
 
         (outside / "y.txt").write_text(node("n2", "b"))
         await reader.until(lambda: reader.zones == {"n1": "a", "n2": "b"})
