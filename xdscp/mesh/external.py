@@ -17,7 +17,7 @@ from xdscp.mesh.endpoints import host_refusal_of
 from xdscp.mesh.listening import RESERVED_PORTS
 from xdscp.mesh.mesh_settings import settings_of
 from xdscp.mesh.routing import Backend, Forward, RequestMatch, Route, TcpRoute, VirtualHost
-from xdscp.mesh.service import is_address, protocol_of, service_named
+from xdscp.mesh.service import bare_port, is_address, protocol_of, service_named
 from xdscp.resources.core import Key, Problem, ServicePort
 
 if TYPE_CHECKING:  # pydantic's models cost most of a start
@@ -104,7 +104,7 @@ def external_host_of(view: View, external: Key, number: int, explicit: bool) -> 
     if explicit:
         numbers = external_http_ports(view, external)
         hosts = (
-            *(hosts if number == (80 if 80 in numbers else numbers[0]) else ()),
+            *(hosts if number == bare_port(numbers) else ()),
             *(f"{host}:{number}" for host in hosts),
         )
     backend = Backend(names.external_cluster(external, number))

@@ -19,6 +19,7 @@ from xdscp.mesh.listening import RESERVED_PORTS, EgressMode, OutboundPort, TcpSe
 from xdscp.mesh.routing import VirtualHost
 from xdscp.mesh.service import (
     MeshPort,
+    bare_port,
     external_name_of,
     is_address,
     is_headless,
@@ -88,7 +89,7 @@ def virtual_host_of(view: View, service: Key, number: int, dialect: Dialect, own
 
 def _default_port(view: View, service: Key) -> int:
     numbers = [port.number for port in ports_of(view, service) if port.protocol != "tcp"]
-    return 80 if 80 in numbers else numbers[0]
+    return bare_port(numbers)
 
 
 @dataclass(frozen=True, slots=True)

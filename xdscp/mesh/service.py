@@ -6,6 +6,7 @@ Place in the flow: derived from Service rows; read by `mesh.endpoints`, `mesh.tr
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdscp.derive import View, derived
@@ -111,6 +112,11 @@ def _claims(view: View, service: Key, address: str) -> bool:
         return True
     ages = {key: (other.created or "9", key) for key in claimants if (other := view.get("Service", key)) is not None}
     return bool(min(ages, key=ages.__getitem__) == service)
+
+
+def bare_port(numbers: Sequence[int]) -> int:
+    """Of a host's HTTP ports, the one that an authority without a port means: 80, or the first."""
+    return 80 if 80 in numbers else numbers[0]
 
 
 def is_address(text: str) -> bool:

@@ -11,9 +11,8 @@ from xdscp.derive import View, derived
 from xdscp.mesh.endpoints import pod_problems, service_problems, slice_problems, workload_address_problems
 from xdscp.mesh.external import external_problems
 from xdscp.mesh.pod_annotations import annotation_problems
-from xdscp.mesh.problems import Problem
 from xdscp.mesh.traffic import mesh_policy_problems, traffic_problems, workload_problems
-from xdscp.resources.core import Key
+from xdscp.resources.core import Key, Problem
 
 CHECKS: Mapping[str, Callable[[View, Key], tuple[Problem, ...]]] = {
     "Service": service_problems,
